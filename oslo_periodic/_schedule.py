@@ -1,0 +1,273 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""When each task is due.
+
+Pure data. It knows neither the clock nor what a task is: the drivers bring
+the time along, and get back what they put in. A tick goes::
+
+    collect(now)          the rows that are due
+    start(row, now)       whether to run one; it is marked as running then
+    ... the task ...
+    finish(row, ...)      back into the queue of due times
+
+A task is a row, numbered in the order of registration, and a schedule is a
+few columns, which keeps 1,000,000 tasks small. What is ready (due, and not
+started yet) is shared by everybody who ticks, so a tick that is cut short, or
+a slow one in another thread, keeps nothing from running.
+
+Due times are never searched for in the queue: what a row has left behind
+there is dropped when it comes up, or when there is too much of it.
+"""
+
+from __future__ import annotations
+
+import array
+import math
+import threading
+from typing import Any
+
+from oslo_periodic import _due_queue
+
+# Where a row is.
+_WAITING, _READY, _RUNNING, _GONE = range(4)
+#: Abandoned queue items that are tolerated whatever the number of rows.
+_SLACK = 64
+#: What the column of last runs holds for "never", and array has no None for.
+_NEVER = math.nan
+
+
+class Schedule:
+    """The rows, and which of them are due.
+
+    It may be used from several threads. Nothing in it blocks, so neither
+    does its lock for longer than a few steps.
+    """
+
+    def __init__(self) -> None:
+        #: The row of each name, in the order of registration.
+        self.rows: dict[str, int] = {}
+        #: By row: the name, and what the driver runs.
+        self.names: list[str] = []
+        self.tasks: list[Any] = []
+        #: By row: seconds; negative disables. Change it by `set_spacing`.
+        self.spacing = array.array('d')
+        #: The rows that are due and not started yet.
+        self.ready: set[int] = set()
+        #: By row, where there were any.
+        self.failures: dict[int, int] = {}
+        self.missed: dict[int, int] = {}
+        self._last_run = array.array('d')
+        self._place = bytearray()
+        self._held: set[int] = set()
+        self._queue = _due_queue.DueQueue()
+        self._lock = threading.Lock()
+
+    def add(
+        self, name: str, task: Any, spacing: float, last_run: float | None
+    ) -> int:
+        """Add a row.
+
+        A known name keeps its row (and goes on running, if it runs), and
+        takes the new values.
+
+        :param name: the task's name.
+        :param task: what the driver runs.
+        :param spacing: seconds; negative disables.
+        :param last_run: on the drivers' clock; None means due at once.
+        :returns: the row.
+        """
+        if last_run is None:
+            last_run = _NEVER
+        with self._lock:
+            row = self.rows.get(name)
+            if row is None:
+                row = self.rows[name] = len(self.tasks)
+                self.names.append(name)
+                self.tasks.append(task)
+                self.spacing.append(spacing)
+                self._last_run.append(last_run)
+                self._place.append(_WAITING)
+            else:
+                self.tasks[row] = task
+                self.spacing[row] = spacing
+                self._last_run[row] = last_run
+            self._reconsider(row)
+            return row
+
+    def remove(self, name: str) -> None:
+        """Forget a row; if it runs, that run is its last."""
+        with self._lock:
+            row = self.rows.pop(name)
+            self.tasks[row] = None
+            self.ready.discard(row)
+            self._place[row] = _GONE
+
+    def last_run(self, row: int) -> float | None:
+        """Return when a row ran last; None: never."""
+        last_run = self._last_run[row]
+        return None if math.isnan(last_run) else last_run
+
+    def set_last_run(self, row: int, last_run: float | None) -> None:
+        """Move a row's last run, and with it the next."""
+        with self._lock:
+            self._last_run[row] = _NEVER if last_run is None else last_run
+            self._reconsider(row)
+
+    def set_spacing(self, row: int, spacing: float) -> None:
+        """Change a row's spacing, counted from its last run."""
+        with self._lock:
+            self.spacing[row] = spacing
+            self._reconsider(row)
+
+    def hold(self, row: int, held: bool) -> None:
+        """Keep a row from becoming due, or let it again."""
+        with self._lock:
+            if held:
+                self._held.add(row)
+            else:
+                self._held.discard(row)
+            self._reconsider(row)
+
+    def is_due(self, now: float) -> bool:
+        """Say whether a tick has anything to do; it may err on that side."""
+        return self._queue.next_due <= now or bool(self.ready)
+
+    def idle(self, now: float, at_most: float) -> float:
+        """Say how long nothing is due.
+
+        :param now: the current time.
+        :param at_most: the longest answer, in seconds.
+        :returns: seconds from 0 to ``at_most``.
+        """
+        idle = self._queue.next_due - now
+        if idle >= at_most and not self.ready:
+            return at_most
+        return 0.0 if idle < 0 or self.ready else idle
+
+    def collect(self, now: float) -> list[int]:
+        """Make ready what is due.
+
+        :param now: the current time.
+        :returns: all rows that are ready, ascending.
+        """
+        with self._lock:
+            self._move_due(now)
+            return sorted(self.ready)
+
+    def collect_more(self, now: float) -> list[int]:
+        """Make ready what has become due.
+
+        :param now: the current time.
+        :returns: the rows that became ready by this call.
+        """
+        if self._queue.next_due > now:
+            return []
+        with self._lock:
+            return self._move_due(now)
+
+    def start(self, row: int, now: float) -> bool:
+        """Mark a ready row as running.
+
+        :param row: as :meth:`collect` gave it.
+        :param now: the current time.
+        :returns: False if it is not ready any more, and must not run.
+        """
+        with self._lock:
+            if self._place[row] != _READY or self._due(row) > now:
+                return False
+            self.ready.discard(row)
+            if not self.ready:
+                self.ready.clear()  # Gives the memory of a large one back.
+            self._place[row] = _RUNNING
+            return True
+
+    def move_last_run(self, row: int, boundary: float) -> None:
+        """Set the last run of a row that is running."""
+        self._last_run[row] = boundary
+
+    def finish(
+        self,
+        row: int,
+        started: float,
+        ended: float,
+        boundary: float,
+        failed: bool,
+    ) -> int:
+        """Queue a row that ran.
+
+        A run that was longer than the spacing has missed boundaries. Those
+        are skipped and counted, unless somebody has set the last run in the
+        meantime.
+
+        :param row: as :meth:`start` was given it.
+        :param started: the time at which the run started.
+        :param ended: the time at which it ended.
+        :param boundary: as :meth:`move_last_run` was given it.
+        :param failed: whether the run failed.
+        :returns: how many boundaries were missed.
+        """
+        missed = 0
+        with self._lock:
+            if failed:
+                self.failures[row] = self.failures.get(row, 0) + 1
+            spacing = self.spacing[row]
+            if (
+                ended - started > spacing > 0
+                and self._last_run[row] == boundary
+            ):
+                missed = math.ceil((ended - boundary) / spacing) - 1
+                self._last_run[row] = boundary + missed * spacing
+                self.missed[row] = self.missed.get(row, 0) + missed
+            if self._place[row] == _RUNNING:
+                self._place[row] = _WAITING
+                self._reconsider(row)
+        return missed
+
+    def _move_due(self, now: float) -> list[int]:
+        moved = []
+        queue, place = self._queue, self._place
+        while queue.next_due <= now:
+            time = queue.next_due
+            for row in queue.pop():
+                if place[row] == _WAITING and self._due(row) == time:
+                    place[row] = _READY
+                    moved.append(row)
+        self.ready.update(moved)
+        return moved
+
+    def _due(self, row: int) -> float:
+        spacing, last_run = self.spacing[row], self._last_run[row]
+        if spacing < 0 or row in self._held:
+            return math.inf
+        return -math.inf if last_run != last_run else last_run + spacing
+
+    def _reconsider(self, row: int) -> None:
+        """Queue a row anew, after something about it has changed."""
+        if self._place[row] > _READY:
+            return  # What runs is queued with the values of its end.
+        self.ready.discard(row)
+        self._place[row] = _WAITING
+        due = self._due(row)
+        if due != math.inf:
+            self._queue.push(due, row)
+            if self._queue.size > 2 * len(self.tasks) + _SLACK:
+                self._compact()
+
+    def _compact(self) -> None:
+        queue = _due_queue.DueQueue()
+        for row in self.rows.values():
+            if self._place[row] == _WAITING:
+                due = self._due(row)
+                if due != math.inf:
+                    queue.push(due, row)
+        self._queue = queue

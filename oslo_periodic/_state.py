@@ -1,0 +1,141 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What an instance of PeriodicTasks keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from oslo_periodic import _collection
+from oslo_periodic import _schedule
+from oslo_periodic import _task
+from oslo_periodic import _views
+
+
+class State:
+    """All of it, in the one attribute that an instance takes.
+
+    It pickles and copies by itself, so a service may write a
+    ``__getstate__`` over its ``__dict__`` and need not know of it.
+    """
+
+    __slots__ = ('external', 'external_held', 'owner', 'schedule')
+
+    def __init__(
+        self, owner: _collection.PeriodicTasksMeta, now: float
+    ) -> None:
+        """Schedule what a class lists.
+
+        :param owner: the class of the instance.
+        :param now: when the instance is made: first runs count from here.
+        """
+        self.owner = owner
+        self.schedule = _schedule.Schedule()
+        #: The tasks that another process may run, by name.
+        self.external: list[str] = []
+        #: Whether those are kept from running in this one.
+        self.external_held = False
+        collection = owner._periodic_collection
+        for name, function in collection.listed:
+            task = collection.describe(name, function)
+            self.add(task, collection.spacing_of(task), now)
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        """Keep the schedule; what runs here does not run in a copy.
+
+        A function that the class lists travels as its name, so it need not
+        be importable: a profiler may have replaced it on the class.
+        """
+        listed = dict(self.owner._periodic_collection.listed)
+        schedule = self.schedule
+        rows = []
+        for name, row in list(schedule.rows.items()):
+            function = schedule.tasks[row]
+            if listed.get(name) is function:
+                function = None
+            last_run = schedule.last_run(row)
+            rows.append((name, function, schedule.spacing[row], last_run))
+        return self.owner, rows, self.external, self.external_held
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.owner, rows, external, self.external_held = state
+        self.external = list(external)
+        self.schedule = _schedule.Schedule()
+        listed = dict(self.owner._periodic_collection.listed)
+        for name, function, spacing, last_run in rows:
+            if function is None:
+                function = listed.get(name)
+            if function is None:
+                raise LookupError(
+                    f'{self.owner.__qualname__} has no periodic task {name!r} '
+                    'here: is it the same version of the class?'
+                )
+            row = self.schedule.add(name, function, spacing, last_run)
+            if name in external:
+                self.schedule.hold(row, self.external_held)
+
+    def add(self, task: _task.Task, spacing: float, now: float) -> None:
+        """Schedule one more task.
+
+        :param task: its description.
+        :param spacing: seconds.
+        :param now: the current time.
+        """
+        last_run = None if task.immediate else now
+        row = self.schedule.add(task.name, task.function, spacing, last_run)
+        if task.external_ok and task.name not in self.external:
+            self.external.append(task.name)
+            self.schedule.hold(row, self.external_held)
+
+    def hold_external(self, held: bool) -> None:
+        """Keep the external tasks from running, or let them again."""
+        if held != self.external_held:
+            self.external_held = held
+            for name in self.external:
+                self.schedule.hold(self.schedule.rows[name], held)
+
+    def function(self, name: str) -> Any:
+        """Return the function of a task, or None if there is none."""
+        row = self.schedule.rows.get(name)
+        return None if row is None else self.schedule.tasks[row]
+
+    def task_list(
+        self, apply: Callable[[list[tuple[str, Any]]], None]
+    ) -> _views.TaskList:
+        """List the tasks as the reference does.
+
+        :param apply: called with the list when it was changed.
+        """
+        tasks = self.schedule.tasks
+        pairs = [
+            (name, tasks[row]) for name, row in self.schedule.rows.items()
+        ]
+        return _views.TaskList(pairs, apply)
+
+    def replace(self, pairs: list[tuple[str, Any]], now: float) -> None:
+        """Make the schedule agree with a list of tasks.
+
+        :param pairs: names and functions.
+        :param now: the current time, for the first run of what is new.
+        """
+        wanted = dict(pairs)
+        for name in list(self.schedule.rows):
+            if name not in wanted:
+                self.schedule.remove(name)
+                if name in self.external:
+                    self.external.remove(name)
+        for name, function in pairs:
+            if self.function(name) is not function:
+                task = self.owner._periodic_collection.describe(name, function)
+                self.add(task, task.spacing, now)

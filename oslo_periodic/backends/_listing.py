@@ -1,0 +1,108 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Describe backends without loading them into this process."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+
+from oslo_periodic import backends
+from oslo_periodic.backends import base
+from oslo_periodic import exceptions
+
+_PROBE_TIMEOUT = 60  # seconds; a cold import of a large plugin takes one
+
+
+@dataclasses.dataclass(frozen=True)
+class BackendInfo:
+    """What is known of one installed backend."""
+
+    #: The name it is chosen by.
+    name: str
+    #: The distribution that provides it, and its version.
+    distribution: str
+    version: str
+    #: What it declares it can do; None where it could not be loaded.
+    capabilities: frozenset[base.Capability] | None
+    #: Why it could not be loaded; None where it could.
+    error: str | None
+
+
+def available_backends() -> list[BackendInfo]:
+    """Describe each installed backend; see the public function."""
+    points = importlib.metadata.entry_points(group=backends.GROUP)
+    # The same distribution can be on the path twice, as an installed one
+    # and as a source tree.
+    unique = {
+        (point.name, point.dist.name if point.dist else '', point.value): point
+        for point in points
+    }
+    return [_describe(unique[key]) for key in sorted(unique)]
+
+
+def _describe(point: importlib.metadata.EntryPoint) -> BackendInfo:
+    capabilities, error = _capabilities(point.name)
+    return BackendInfo(
+        name=point.name,
+        distribution=point.dist.name if point.dist else '',
+        version=point.dist.version if point.dist else '',
+        capabilities=capabilities,
+        error=error,
+    )
+
+
+def _capabilities(
+    name: str,
+) -> tuple[frozenset[base.Capability] | None, str | None]:
+    loaded = backends.selector.in_use
+    if loaded is not None and loaded.name == name:
+        return loaded.capabilities, None
+    environment = dict(os.environ)
+    # The probe has to be able to import the package.
+    environment.pop(backends.ENVIRONMENT_VARIABLE, None)
+    environment['PYTHONPATH'] = os.pathsep.join(filter(None, sys.path))
+    try:
+        done = subprocess.run(  # noqa: S603
+            [sys.executable, '-m', __name__, name],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_PROBE_TIMEOUT,
+        )
+        answer = json.loads(done.stdout.splitlines()[-1])
+    except subprocess.TimeoutExpired:
+        return None, f'importing it takes over {_PROBE_TIMEOUT} seconds'
+    except (IndexError, ValueError):
+        last = (done.stderr.strip() or 'no output').splitlines()[-1]
+        return None, f'importing it ended with {done.returncode}: {last}'
+    if 'error' in answer:
+        return None, answer['error']
+    return frozenset(map(base.Capability, answer['capabilities'])), None
+
+
+def _probe(name: str) -> dict[str, object]:
+    try:
+        backend = backends.load(name, 'available_backends')
+    except exceptions.PeriodicError as exc:
+        return {'error': str(exc)}
+    return {'capabilities': [item.value for item in backend.capabilities]}
+
+
+if __name__ == '__main__':
+    print(json.dumps(_probe(sys.argv[1])))

@@ -1,0 +1,40 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The command ``oslo-periodic``."""
+
+from __future__ import annotations
+
+import sys
+
+from oslo_periodic import exceptions
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command.
+
+    :param argv: the arguments; those of the process by default.
+    :returns: the exit code.
+    """
+    try:
+        # Here, because the environment may choose a backend that there is
+        # not, which is an error when this is imported.
+        from oslo_periodic.cmd import _app
+    except exceptions.PeriodicError as exc:
+        print(f'oslo-periodic: {exc}', file=sys.stderr)
+        return 1
+    code: int = _app.PeriodicApp().run(sys.argv[1:] if argv is None else argv)
+    return code
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,162 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""``oslo-periodic run``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import time
+from typing import Any
+
+from cliff import command
+from oslo_config import cfg
+
+from oslo_periodic import backends
+from oslo_periodic.cmd import _service
+from oslo_periodic.cmd import errors
+from oslo_periodic import opts
+
+LOG = logging.getLogger(__name__)
+
+
+class Run(command.Command):
+    """Run the periodic tasks of a class in the foreground.
+
+    The class is made with a ConfigOpts alone. SIGTERM and SIGINT end it:
+    a task that runs is waited for. SIGHUP reads the configuration files
+    again.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Add what the command takes."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument('target', metavar='MODULE:CLASS')
+        parser.add_argument(
+            '--config-file',
+            metavar='PATH',
+            action='append',
+            default=[],
+            help='a configuration file; may be repeated, later ones win',
+        )
+        parser.add_argument(
+            '--backend', metavar='NAME', help='the backend to run on'
+        )
+        length = parser.add_mutually_exclusive_group()
+        length.add_argument(
+            '--once', action='store_true', help='end after one tick'
+        )
+        length.add_argument(
+            '--for',
+            dest='seconds',
+            metavar='SECONDS',
+            type=_seconds,
+            help='end after so many seconds',
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> int:
+        """Run the tasks until told to end."""
+        cls: Any = _service.find_class(parsed_args.target)
+        conf = _service.configure(parsed_args.config_file)
+        if parsed_args.backend:
+            backends.check_name(parsed_args.backend, '--backend')
+            opts.register(conf)
+            conf.set_override('backend', parsed_args.backend, opts.GROUP)
+        tasks = _service.construct(cls, conf)
+        if not hasattr(tasks, 'run_periodic_tasks'):
+            raise errors.UserError(
+                f'{parsed_args.target} is not a PeriodicTasks: it has no '
+                'run_periodic_tasks'
+            )
+        # A backend that cannot be loaded is an error now, not at a tick.
+        backends.get_backend()
+        if parsed_args.once:
+            tasks.run_periodic_tasks(None)
+            return 0
+        _Loop(tasks, conf).run(parsed_args.seconds)
+        return 0
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds < float('inf'):
+        raise argparse.ArgumentTypeError(f'{text} is no length of time')
+    return seconds
+
+
+class _Interrupted(KeyboardInterrupt):
+    """Ends the sleep between two ticks.
+
+    The hubs of green threads hand a KeyboardInterrupt to the main thread,
+    and any other exception of a signal handler to nobody.
+    """
+
+
+class _Loop:
+    """Ticks until a signal or the end of its time."""
+
+    def __init__(self, tasks: Any, conf: cfg.ConfigOpts) -> None:
+        self._tasks = tasks
+        self._conf = conf
+        self._ending = False
+        self._reload = False
+        self._sleeping = False
+
+    def run(self, seconds: float | None) -> None:
+        """Tick for so many seconds, or until a signal comes."""
+        end = None if seconds is None else time.monotonic() + seconds
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
+        while not self._ending:
+            if self._reload:
+                self._reload = False
+                self._reload_configuration()
+            idle = self._tasks.run_periodic_tasks(None)
+            if end is not None:
+                left = end - time.monotonic()
+                if left <= 0:
+                    break
+                idle = min(idle, left)
+            self._sleep(idle)
+
+    def _sleep(self, seconds: float) -> None:
+        try:
+            self._sleeping = True
+            # A signal before this point has set a flag; after it, it raises.
+            if not (self._ending or self._reload):
+                backends.get_backend().sleep(seconds)
+            self._sleeping = False
+        except _Interrupted:
+            pass
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        if number == signal.SIGHUP:
+            self._reload = True
+        else:
+            self._ending = True
+            LOG.info('Ending because of %s', signal.Signals(number).name)
+        if self._sleeping:
+            self._sleeping = False
+            raise _Interrupted
+
+    def _reload_configuration(self) -> None:
+        try:
+            self._conf.reload_config_files()
+        except cfg.Error as exc:
+            LOG.error(
+                'The configuration stays as it was: %s', errors.one_line(exc)
+            )
+        else:
+            LOG.info('The configuration was read again')

@@ -1,0 +1,53 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What can go wrong, told apart by class."""
+
+
+class PeriodicError(Exception):
+    """Base of every error that oslo.periodic raises itself."""
+
+
+class InvalidPeriodicTaskArg(PeriodicError):
+    """A periodic task was described wrongly."""
+
+
+class BackendError(PeriodicError):
+    """Base of the errors about choosing and loading a backend."""
+
+
+class UnknownBackend(BackendError):
+    """No installed distribution provides a backend of this name."""
+
+
+class BackendDependencyMissing(BackendError):
+    """The backend exists, but a package that it needs is not installed."""
+
+
+class BackendLoadError(BackendError):
+    """The backend's own code failed while it was loaded."""
+
+
+class BackendNameConflict(BackendError):
+    """More than one distribution provides a backend of this name."""
+
+
+class BackendAlreadySelected(BackendError):
+    """Another backend is chosen, and it is too late to change."""
+
+
+class BackendChoiceConflict(BackendError):
+    """Two places that both have a say name different backends."""
+
+
+class UnsupportedBackendError(BackendError):
+    """The selected backend cannot do what was asked of it."""

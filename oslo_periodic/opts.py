@@ -1,0 +1,129 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Every option of oslo.periodic, and what they say together."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from oslo_config import cfg
+
+from oslo_periodic import backends
+from oslo_periodic import exceptions
+
+GROUP = 'oslo_periodic'
+
+# To the letter the option of oslo.service: a process that loads both
+# libraries would die of DuplicateOptError otherwise.
+periodic_opts: list[cfg.Opt] = [
+    cfg.BoolOpt(
+        'run_external_periodic_tasks',
+        default=True,
+        help='Some periodic tasks can be run in a separate process. '
+        'Should we run them here?',
+    )
+]
+
+backend_opts: list[cfg.Opt] = [
+    cfg.StrOpt(
+        'backend',
+        default=backends.AUTO,
+        help='The concurrency library that periodic tasks run on: "threading" '
+        'for native threads, "eventlet" for green threads, or the name of '
+        'another installed backend (the command "oslo-periodic backends" '
+        'lists them). "auto" follows oslo.service where the service has '
+        'chosen a backend there, takes eventlet where it has monkey-patched '
+        'threads, and threading everywhere else. It is read when the service '
+        'makes its first PeriodicTasks, and cannot change after the first '
+        'periodic tasks ran.',
+    )
+]
+
+
+def list_opts() -> list[tuple[str | None, list[cfg.Opt]]]:
+    """List the options for oslo-config-generator.
+
+    :returns: pairs of a group's name (None for DEFAULT) and its options.
+    """
+    return [
+        (None, copy.deepcopy(periodic_opts)),
+        (GROUP, copy.deepcopy(backend_opts)),
+    ]
+
+
+def register(conf: Any) -> None:
+    """Register the options that a service's ``conf`` can take.
+
+    :param conf: a ConfigOpts; or any object with ``register_opts(opts)``,
+        which gets the options of the reference and no group of ours.
+    """
+    conf.register_opts(periodic_opts)
+    if isinstance(conf, cfg.ConfigOpts):
+        conf.register_opts(backend_opts, group=GROUP)
+
+
+def backend_choice(conf: Any) -> backends.Choice | None:
+    """Read which backend the configuration chooses.
+
+    :param conf: an object that :func:`register` was called with.
+    :returns: the choice, or None where it is left to the process.
+    :raises BackendChoiceConflict: if the environment names another one.
+    """
+    if not isinstance(conf, cfg.ConfigOpts):
+        return None
+    name, place = _configured(conf)
+    if name == backends.AUTO:
+        return None
+    choice = backends.Choice(name, f'[{GROUP}] backend in {place}')
+    spoken = backends.environment_choice()
+    if spoken and spoken.name != name:
+        raise exceptions.BackendChoiceConflict(
+            f'The backend is {spoken}, but {choice}: '
+            'remove one of the two, or make them agree.'
+        )
+    return choice
+
+
+def _configured(conf: cfg.ConfigOpts) -> tuple[str, str]:
+    """Return what was said, and where, the environment left aside."""
+    name = conf[GROUP].backend
+    location = conf.get_location('backend', GROUP)
+    if location is None:
+        return name, 'the configuration'
+    if location.location is cfg.Locations.environment:
+        # It hides what the files say, and they may say something else.
+        return _configured(_files_alone(conf))
+    return name, location.detail or _PLACES[location.location.name]
+
+
+#: What oslo.config calls a place in code, in words.
+_PLACES = {
+    'opt_default': 'its default',
+    'set_default': 'a default that the service sets',
+    'set_override': 'an override that the service sets',
+    'user': 'a configuration file',
+    'command_line': 'the command line',
+}
+
+
+def _files_alone(conf: cfg.ConfigOpts) -> cfg.ConfigOpts:
+    files = cfg.ConfigOpts()
+    files(
+        [],
+        default_config_files=list(getattr(conf, 'config_file', None) or ()),
+        default_config_dirs=list(getattr(conf, 'config_dir', None) or ()),
+        use_env=False,
+    )
+    files.register_opts(backend_opts, group=GROUP)
+    return files

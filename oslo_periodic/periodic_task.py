@@ -1,0 +1,310 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Periodic tasks of a service: the drop-in surface.
+
+It is what :mod:`oslo_service.periodic_task` of oslo.service 4.8.0 was: a
+service moves by changing the import. What differs on purpose is listed in
+the user guide, under "Moving from oslo.service".
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+import heapq
+import logging
+import random
+import sys
+import time
+from typing import Any
+
+from oslo_periodic import _collection
+from oslo_periodic import _schedule
+from oslo_periodic import _state
+from oslo_periodic import _task
+from oslo_periodic import _views
+from oslo_periodic import backends
+from oslo_periodic.backends import base
+from oslo_periodic import exceptions
+from oslo_periodic import opts
+
+__all__ = (
+    'DEFAULT_INTERVAL',
+    'InvalidPeriodicTaskArg',
+    'PeriodicTasks',
+    'list_opts',
+    'periodic_task',
+)
+
+LOG = logging.getLogger(__name__)
+
+#: Seconds; what a spacing of 0 means, and the longest that a tick idles.
+DEFAULT_INTERVAL = _task.DEFAULT_INTERVAL
+
+InvalidPeriodicTaskArg = exceptions.InvalidPeriodicTaskArg
+list_opts = opts.list_opts
+
+#: The clock of all ticks. Services' tests patch it here, so it is looked up
+#: whenever it is needed.
+now = time.monotonic
+
+
+def periodic_task(*args: Any, **kwargs: Any) -> Any:
+    """Make a function a periodic task.
+
+    Use it bare (``@periodic_task``) or with keyword arguments
+    (``@periodic_task(spacing=30)``).
+
+    :param spacing: seconds from one run to the next; 0, the default, means
+        60, and a negative number disables the task.
+    :param name: the name of the task; that of the function by default.
+    :param enabled: False disables the task.
+    :param run_immediately: True makes the task due at the first tick; else
+        it is due ``spacing`` seconds after its instance was made.
+    :param external_process_ok: True lets the option
+        ``run_external_periodic_tasks`` say whether the task runs here.
+    :raises InvalidPeriodicTaskArg: if the arguments make no sense.
+    """
+    _task.check_arguments(kwargs)
+
+    def decorate(function: Any) -> Any:
+        _task.write(function, _task.describe(function, **kwargs), now())
+        return function
+
+    if len(args) > 1:
+        raise InvalidPeriodicTaskArg(
+            f'Unexpected argument for periodic task creation: {args[1]!r}; '
+            'arguments go by keyword, as in spacing=30.'
+        )
+    return decorate(args[0]) if args else decorate
+
+
+def _nearest_boundary(last_run: float | None, spacing: float) -> float:
+    """Return the last point of a task's grid that is not in the future.
+
+    The grid goes from the last run in steps of the spacing. Up to 5% of the
+    spacing, in whole seconds, is added at random, so that tasks drift apart
+    that started together; below 20 seconds that is nothing. The rule is
+    oslo.service's.
+
+    :param last_run: when the task ran last; None: never.
+    :param spacing: seconds.
+    """
+    current_time = now()
+    if last_run is None:
+        return current_time
+    jitter = int(spacing * (random.random() / 20))  # noqa: S311
+    return current_time - (current_time - last_run) % spacing + jitter
+
+
+class PeriodicTasks(metaclass=_collection.PeriodicTasksMeta):
+    """The periodic tasks of a service: derive from it, decorate methods."""
+
+    _periodic_state: _state.State
+
+    def __init__(self, conf: Any) -> None:
+        """Schedule the tasks of the class.
+
+        :param conf: the service's ConfigOpts; any object will do that has
+            ``register_opts`` and ``run_external_periodic_tasks``.
+        :raises BackendError: if ``[oslo_periodic] backend`` cannot be had.
+        """
+        super().__init__()
+        self.conf = conf
+        opts.register(conf)
+        choice = opts.backend_choice(conf)
+        if choice is not None:
+            backends.selector.choose(choice)
+        self._periodic_state = _state.State(type(self), now())
+
+    def add_periodic_task(self, task: Any) -> None:
+        """Add a task to this instance.
+
+        :param task: a function that :func:`periodic_task` has decorated; it
+            is called with the instance and the context. A function that was
+            added before takes its new spacing.
+        :raises InvalidPeriodicTaskArg: if it was not decorated, or another
+            task has its name.
+        """
+        description = _task.read_added(task)
+        if not _collection.is_active(description):
+            return
+        known = self._periodic_state.function(description.name)
+        _collection.is_new(description, {description.name: known})
+        self._periodic_state.add(description, description.spacing, now())
+
+    def run_periodic_tasks(
+        self, context: Any, raise_on_error: bool = False
+    ) -> float:
+        """Run the tasks that are due, one after the other.
+
+        :param context: given to each task.
+        :param raise_on_error: True raises the first error of a task and
+            leaves the tasks after it for the next tick; else errors are
+            logged. KeyboardInterrupt, SystemExit and the kill of a green
+            thread always end the tick.
+        :returns: how many seconds nothing will be due, from 0 to 60.
+        """
+        backend = backends.selector.in_use or self._first_use()
+        state = self._periodic_state
+        if state.external:
+            state.hold_external(not self.conf.run_external_periodic_tasks)
+        schedule = state.schedule
+        current_time = now()
+        if schedule.is_due(current_time):
+            self._run_due(schedule, backend, context, raise_on_error)
+            current_time = now()
+        return schedule.idle(current_time, DEFAULT_INTERVAL)
+
+    def run_periodic_tasks_in_parallel(
+        self,
+        context: Any,
+        raise_on_error: bool = False,
+        processes: int | None = None,
+    ) -> float:
+        """Run the tasks that are due in a pool of spawned processes.
+
+        Fork would inherit the locks that other threads hold at that moment,
+        such as those of logging; spawn starts fresh processes. The instance
+        and the context must pickle.
+
+        :param context: given to each task.
+        :param raise_on_error: True raises the first error of a task.
+        :param processes: how many processes at most; None means one for
+            each CPU that this process may use.
+        :returns: how many seconds nothing will be due, from 0 to 60.
+        :raises UnsupportedBackendError: if the backend has no process pool,
+            as eventlet; nothing has run then.
+        """
+        backends.get_backend().process_pool(processes)
+        raise NotImplementedError
+
+    def _first_use(self) -> base.Backend:
+        caller = sys._getframe(2)
+        return backends.selector.use(
+            f'the first tick of {type(self).__name__} at '
+            f'{caller.f_code.co_filename}:{caller.f_lineno}'
+        )
+
+    def _run_due(
+        self,
+        schedule: _schedule.Schedule,
+        backend: base.Backend,
+        context: Any,
+        raise_on_error: bool,
+    ) -> None:
+        cooperative = base.Capability.COOPERATIVE in backend.capabilities
+        current_time = now()
+        pending = schedule.collect(current_time)
+        while pending:
+            row = heapq.heappop(pending)
+            if not schedule.start(row, current_time):
+                continue
+            self._run_task(
+                schedule, row, context, current_time, raise_on_error
+            )
+            if cooperative:
+                backend.sleep(0)
+            current_time = now()
+            # As in the reference, what becomes due during the tick runs in
+            # it, if its turn is yet to come.
+            for due in schedule.collect_more(current_time):
+                if due > row:
+                    heapq.heappush(pending, due)
+
+    def _run_task(
+        self,
+        schedule: _schedule.Schedule,
+        row: int,
+        context: Any,
+        started: float,
+        raise_on_error: bool,
+    ) -> None:
+        if LOG.isEnabledFor(logging.DEBUG):
+            LOG.debug(
+                'Running periodic task %(full_task_name)s',
+                {'full_task_name': self._full_name(schedule, row)},
+            )
+        boundary = _nearest_boundary(
+            schedule.last_run(row), schedule.spacing[row]
+        )
+        schedule.move_last_run(row, boundary)
+        failed = True
+        try:
+            schedule.tasks[row](self, context)
+            failed = False
+        except BaseException as exc:
+            ends_tick = _ends_tick(exc)
+            if ends_tick or not raise_on_error:
+                LOG.exception(
+                    'Error during %(full_task_name)s',
+                    {'full_task_name': self._full_name(schedule, row)},
+                )
+            if ends_tick or raise_on_error:
+                raise
+        finally:
+            ended = now()
+            missed = schedule.finish(row, started, ended, boundary, failed)
+            if missed:
+                LOG.warning(
+                    'Periodic task %(full_task_name)s ran for '
+                    '%(duration).3f seconds, which is longer than its '
+                    'spacing of %(spacing)s; runs missed: %(missed)d',
+                    {
+                        'full_task_name': self._full_name(schedule, row),
+                        'duration': ended - started,
+                        'spacing': schedule.spacing[row],
+                        'missed': missed,
+                    },
+                )
+
+    def _full_name(self, schedule: _schedule.Schedule, row: int) -> str:
+        return f'{type(self).__name__}.{schedule.names[row]}'
+
+    # The reference's private attributes, which services and their tests use.
+
+    @property
+    def _periodic_tasks(self) -> list[tuple[str, Any]]:
+        return self._periodic_state.task_list(self._set_tasks)
+
+    @_periodic_tasks.setter
+    def _periodic_tasks(self, pairs: list[tuple[str, Any]]) -> None:
+        self._set_tasks(pairs)
+
+    def _set_tasks(self, pairs: list[tuple[str, Any]]) -> None:
+        self._periodic_state.replace(pairs, now())
+
+    @property
+    def _periodic_last_run(self) -> MutableMapping[str, Any]:
+        return _views.LastRunView(self._periodic_state.schedule)
+
+    @_periodic_last_run.setter
+    def _periodic_last_run(self, values: dict[str, Any]) -> None:
+        self._periodic_last_run.update(values)
+
+    @property
+    def _periodic_spacing(self) -> MutableMapping[str, Any]:
+        return _views.SpacingView(self._periodic_state.schedule)
+
+    @_periodic_spacing.setter
+    def _periodic_spacing(self, values: dict[str, Any]) -> None:
+        self._periodic_spacing.update(values)
+
+
+def _ends_tick(exc: BaseException) -> bool:
+    """Say whether an exception is meant for more than the task."""
+    if isinstance(exc, KeyboardInterrupt | SystemExit):
+        return True
+    # The kill of a green thread, under whichever backend the tick runs; it
+    # can only have been raised by a greenlet that is loaded.
+    greenlet = sys.modules.get('greenlet')
+    return greenlet is not None and isinstance(exc, greenlet.GreenletExit)
