@@ -29,6 +29,8 @@ import: it may be importing this package at that very moment.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+import contextlib
 import dataclasses
 import enum
 import importlib.metadata
@@ -230,6 +232,12 @@ class Selector:
             self.choice, self._loaded = choice, loaded
             self._announce()
 
+    def adopt(self, backend: base.Backend) -> None:
+        """Choose an instance, which no entry point need name."""
+        with self._lock:
+            self.choice = Choice(backend.name, 'override')
+            self._loaded = backend
+
     def get(self) -> base.Backend:
         """Return the backend as chosen so far, which may still change."""
         with self._lock:
@@ -300,6 +308,29 @@ def get_backend() -> base.Backend:
     :raises BackendLoadError: if it fails to load.
     """
     return selector.get()
+
+
+@contextlib.contextmanager
+def override(backend: str | base.Backend | None = None) -> Iterator[Selector]:
+    """Start the selection anew, and restore what was at the end.
+
+    It is meant for tests, and not for running code: what is in use stays in
+    use by those who hold it.
+
+    :param backend: a backend's name, or an instance; None chooses as a new
+        process would.
+    """
+    global selector
+
+    replaced, selector = selector, Selector()
+    try:
+        if isinstance(backend, str):
+            selector.choose(Choice(backend, 'override'))
+        elif backend is not None:
+            selector.adopt(backend)
+        yield selector
+    finally:
+        selector = replaced
 
 
 def available_backends() -> list[_listing.BackendInfo]:

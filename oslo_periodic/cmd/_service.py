@@ -22,6 +22,7 @@ from typing import Any
 from oslo_config import cfg
 
 from oslo_periodic.cmd import errors
+from oslo_periodic import exceptions
 
 
 def find_class(target: str) -> type:
@@ -78,6 +79,8 @@ def construct(cls: Any, conf: cfg.ConfigOpts) -> Any:
     """
     try:
         return cls(conf)
+    except exceptions.PeriodicError as exc:
+        raise errors.UserError(str(exc)) from exc
     except Exception as exc:
         where = traceback.extract_tb(exc.__traceback__)[-1]
         raise errors.UserError(

@@ -1,0 +1,83 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Green threads of gevent: a hub that oslo.periodic does not know."""
+
+from collections.abc import Callable
+from concurrent import futures
+from typing import Any
+
+import gevent
+import gevent.event
+import gevent.lock
+
+from oslo_periodic.backends import base
+
+
+class GeventBackend(base.Backend):
+    """Runs periodic tasks on the green threads of gevent's hub."""
+
+    name = 'gevent'
+    capabilities = frozenset({base.Capability.COOPERATIVE})
+
+    def sleep(self, seconds: float) -> None:
+        """Switch to the hub, for so many seconds at least."""
+        gevent.sleep(seconds)
+
+    def event(self) -> base.Event:
+        """Make an event of gevent."""
+        event: base.Event = gevent.event.Event()
+        return event
+
+    def worker_pool(self, workers: int) -> futures.Executor:
+        """Make a pool of green threads."""
+        return _GeventExecutor(workers)
+
+
+class _GeventExecutor(futures.Executor):
+    """A greenlet for each call; a semaphore bounds how many run."""
+
+    def __init__(self, workers: int) -> None:
+        if workers < 1:
+            raise ValueError(f'workers must be at least 1, not {workers}')
+        self._free = gevent.lock.Semaphore(workers)
+        self._calls: dict[futures.Future[Any], gevent.Greenlet] = {}
+        self._shut_down = False
+
+    def submit(
+        self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> futures.Future[Any]:
+        if self._shut_down:
+            raise RuntimeError('the worker pool was shut down')
+        future = base.EventFuture(gevent.event.Event())
+        self._calls[future] = gevent.spawn(self._run, future, fn, args, kwargs)
+        return future
+
+    def _run(
+        self, future: base.EventFuture, fn: Any, args: Any, kwargs: Any
+    ) -> None:
+        try:
+            with self._free:
+                future.run(fn, *args, **kwargs)
+        finally:
+            self._calls.pop(future, None)
+
+    def shutdown(
+        self, wait: bool = True, *, cancel_futures: bool = False
+    ) -> None:
+        self._shut_down = True
+        calls = dict(self._calls)
+        if cancel_futures:
+            for future in calls:
+                future.cancel()
+        if wait:
+            gevent.joinall(list(calls.values()))
