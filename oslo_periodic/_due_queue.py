@@ -26,20 +26,17 @@ import math
 class DueQueue:
     """Rows by due time; a row may be in it more than once."""
 
-    __slots__ = ('_rows', '_times', 'next_due', 'size')
+    __slots__ = ('_rows', '_times', 'next_due')
 
     def __init__(self) -> None:
         #: The earliest time in the queue.
         self.next_due = math.inf
-        #: How many rows were pushed and not popped.
-        self.size = 0
         self._times: list[float] = []
         # A time that only one row has, which is as common, takes no list.
         self._rows: dict[float, int | list[int]] = {}
 
     def push(self, due: float, row: int) -> None:
         """Put a row in."""
-        self.size += 1
         rows = self._rows.get(due)
         if rows is None:
             self._rows[due] = row
@@ -51,14 +48,20 @@ class DueQueue:
         else:
             self._rows[due] = [rows, row]
 
+    def peek(self) -> list[int]:
+        """Return the rows of the earliest time.
+
+        :raises KeyError: if the queue is empty.
+        """
+        rows = self._rows[self.next_due]
+        return rows if isinstance(rows, list) else [rows]
+
     def pop(self) -> list[int]:
         """Take the rows of the earliest time out.
 
-        :raises IndexError: if the queue is empty.
+        :raises KeyError: if the queue is empty.
         """
-        rows = self._rows.pop(heapq.heappop(self._times))
+        rows = self.peek()
+        del self._rows[heapq.heappop(self._times)]
         self.next_due = self._times[0] if self._times else math.inf
-        if not isinstance(rows, list):
-            rows = [rows]
-        self.size -= len(rows)
         return rows

@@ -38,9 +38,10 @@ from typing import Any
 
 from oslo_periodic import _due_queue
 
-# Where a row is.
-_WAITING, _READY, _RUNNING, _GONE = range(4)
-#: Abandoned queue items that are tolerated whatever the number of rows.
+# Where a row is: held or disabled; in the queue; due, and not started yet;
+# running; removed.
+_IDLE, _WAITING, _READY, _RUNNING, _GONE = range(5)
+#: Stale queue items that are tolerated whatever the number of rows.
 _SLACK = 64
 #: What the column of last runs holds for "never", and array has no None for.
 _NEVER = math.nan
@@ -70,6 +71,8 @@ class Schedule:
         self._place = bytearray()
         self._held: set[int] = set()
         self._queue = _due_queue.DueQueue()
+        #: How many items in the queue their rows have left behind.
+        self._stale = 0
         self._lock = threading.Lock()
 
     def add(
@@ -96,7 +99,7 @@ class Schedule:
                 self.tasks.append(task)
                 self.spacing.append(spacing)
                 self._last_run.append(last_run)
-                self._place.append(_WAITING)
+                self._place.append(_IDLE)
             else:
                 self.tasks[row] = task
                 self.spacing[row] = spacing
@@ -109,7 +112,7 @@ class Schedule:
         with self._lock:
             row = self.rows.pop(name)
             self.tasks[row] = None
-            self.ready.discard(row)
+            self._leave(row)
             self._place[row] = _GONE
 
     def last_run(self, row: int) -> float | None:
@@ -149,6 +152,9 @@ class Schedule:
         :param at_most: the longest answer, in seconds.
         :returns: seconds from 0 to ``at_most``.
         """
+        if self._stale:
+            with self._lock:
+                self._drop_stale()
         idle = self._queue.next_due - now
         if idle >= at_most and not self.ready:
             return at_most
@@ -229,7 +235,7 @@ class Schedule:
                 self._last_run[row] = boundary + missed * spacing
                 self.missed[row] = self.missed.get(row, 0) + missed
             if self._place[row] == _RUNNING:
-                self._place[row] = _WAITING
+                self._place[row] = _IDLE
                 self._reconsider(row)
         return missed
 
@@ -242,6 +248,8 @@ class Schedule:
                 if place[row] == _WAITING and self._due(row) == time:
                     place[row] = _READY
                     moved.append(row)
+                else:
+                    self._stale -= 1
         self.ready.update(moved)
         return moved
 
@@ -253,21 +261,38 @@ class Schedule:
 
     def _reconsider(self, row: int) -> None:
         """Queue a row anew, after something about it has changed."""
-        if self._place[row] > _READY:
+        if self._place[row] >= _RUNNING:
             return  # What runs is queued with the values of its end.
-        self.ready.discard(row)
-        self._place[row] = _WAITING
+        self._leave(row)
         due = self._due(row)
-        if due != math.inf:
+        if due == math.inf:
+            self._place[row] = _IDLE
+        else:
+            self._place[row] = _WAITING
             self._queue.push(due, row)
-            if self._queue.size > 2 * len(self.tasks) + _SLACK:
-                self._compact()
+        if self._stale > len(self.tasks) + _SLACK:
+            self._compact()
+
+    def _leave(self, row: int) -> None:
+        """Take a row from where it is, but for its item in the queue."""
+        self.ready.discard(row)
+        if self._place[row] == _WAITING:
+            self._stale += 1
+
+    def _drop_stale(self) -> None:
+        """Drop what is stale at the head, so that the next time is right."""
+        queue, place = self._queue, self._place
+        while self._stale and queue.next_due != math.inf:
+            rows = queue.peek()
+            for row in rows:
+                if place[row] == _WAITING and self._due(row) == queue.next_due:
+                    return
+            queue.pop()
+            self._stale -= len(rows)
 
     def _compact(self) -> None:
         queue = _due_queue.DueQueue()
         for row in self.rows.values():
             if self._place[row] == _WAITING:
-                due = self._due(row)
-                if due != math.inf:
-                    queue.push(due, row)
-        self._queue = queue
+                queue.push(self._due(row), row)
+        self._queue, self._stale = queue, 0

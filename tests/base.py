@@ -17,6 +17,7 @@ import subprocess
 import sys
 import textwrap
 
+import hypothesis
 from oslo_config import cfg
 from oslotest import base
 import testscenarios
@@ -59,6 +60,22 @@ class BackendTestCase(testscenarios.WithScenarios, TestCase):
         if tests.MONKEY_PATCHED and self.backend == 'gevent':
             self.skipTest('two hubs do not share one patched process')
         super().setUp()
+
+
+def property_test(*strategies, max_examples=100):
+    """Test with generated arguments, the same ones in every run."""
+
+    def decorate(test):
+        settings = hypothesis.settings(
+            deadline=None,
+            derandomize=True,
+            max_examples=max_examples,
+            # Scenarios run one function on several instances.
+            suppress_health_check=[hypothesis.HealthCheck.differing_executors],
+        )
+        return settings(hypothesis.given(*strategies)(test))
+
+    return decorate
 
 
 def run_python(code, *, env=None, args=(), cwd=None):
