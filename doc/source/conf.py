@@ -1,0 +1,45 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+# -- General configuration ----------------------------------------------------
+
+extensions = [
+    'openstackdocstheme',
+    'oslo_config.sphinxconfiggen',
+    'oslo_config.sphinxext',
+    'sphinx.ext.autodoc',
+]
+
+project = 'oslo.periodic'
+copyright = 'OpenStack Foundation'
+
+# -- Options for oslo_config.sphinxconfiggen ----------------------------------
+
+# The sample is no source, so it goes where everything goes that is built.
+config_generator_config_file = '../config-generator.conf'
+sample_config_basename = '../build/oslo.periodic'
+
+# -- Options for sphinx.ext.autodoc -------------------------------------------
+
+autodoc_member_order = 'bysource'
+
+# -- Options for HTML output --------------------------------------------------
+
+html_theme = 'openstackdocs'
+pygments_style = 'native'
+
+# -- Options for openstackdocstheme -------------------------------------------
+
+openstackdocs_repo_name = 'openstack/oslo.periodic'
+openstackdocs_bug_project = 'oslo.periodic'
+openstackdocs_bug_tag = 'doc'
+openstackdocs_auto_name = False
