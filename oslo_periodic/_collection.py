@@ -103,6 +103,13 @@ class Collection:
             return found.task
         return _task.read(function, name)
 
+    def function(self, name: str) -> Any:
+        """Return the function that is listed by this name, or None."""
+        for listed, function in self.listed:
+            if listed == name:
+                return function
+        return None
+
     def add(self, found: _Found) -> None:
         """Add a task at the end; the caller has seen to its name."""
         name, function = found.task.name, found.task.function

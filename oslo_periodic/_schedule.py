@@ -197,6 +197,13 @@ class Schedule:
             self._place[row] = _RUNNING
             return True
 
+    def release(self, row: int) -> None:
+        """Take a row back that was to run, and has not."""
+        with self._lock:
+            if self._place[row] == _RUNNING:
+                self._place[row] = _IDLE
+                self._reconsider(row)
+
     def move_last_run(self, row: int, boundary: float) -> None:
         """Set the last run of a row that is running."""
         self._last_run[row] = boundary

@@ -15,12 +15,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+import logging
+import pickle
 from typing import Any
 
 from oslo_periodic import _collection
 from oslo_periodic import _schedule
 from oslo_periodic import _task
 from oslo_periodic import _views
+
+
+LOG = logging.getLogger('oslo_periodic.periodic_task')
+
+
+def log_overrun(
+    full_name: str, seconds: float, spacing: float, missed: int
+) -> None:
+    """Log that a run was longer than the spacing of its task."""
+    LOG.warning(
+        'Periodic task %(full_task_name)s ran for %(duration).3f seconds, '
+        'which is longer than its spacing of %(spacing)s; runs missed: '
+        '%(missed)d',
+        {
+            'full_task_name': full_name,
+            'duration': seconds,
+            'spacing': spacing,
+            'missed': missed,
+        },
+    )
 
 
 class State:
@@ -30,7 +52,10 @@ class State:
     ``__getstate__`` over its ``__dict__`` and need not know of it.
     """
 
-    __slots__ = ('external', 'external_held', 'owner', 'schedule')
+    __slots__ = ('_packed', 'external', 'external_held', 'owner', 'schedule')
+
+    #: In a worker process, the added functions and the packed schedule.
+    _packed: tuple[dict[str, Any], bytes]
 
     def __init__(
         self, owner: _collection.PeriodicTasksMeta, now: float
@@ -85,6 +110,35 @@ class State:
             if name in external:
                 self.schedule.hold(row, self.external_held)
 
+    def reduce_for_worker(self) -> tuple[Any, ...]:
+        """Reduce to what a worker process needs of it to run tasks.
+
+        It looks functions up by their names; the schedule is unpacked there
+        if a task asks for it. Of the functions that were added to the
+        instance only those travel that can be imported.
+        """
+        listed = dict(self.owner._periodic_collection.listed)
+        added, rows = {}, []
+        for name, row in list(self.schedule.rows.items()):
+            function = self.schedule.tasks[row]
+            last_run = self.schedule.last_run(row)
+            rows.append((name, self.schedule.spacing[row], last_run))
+            if listed.get(name) is not function and is_importable(function):
+                added[name] = function
+        return _unpack, (self.owner, added, pickle.dumps(rows))
+
+    def __getattr__(self, name: str) -> Any:
+        # Only in a worker process is the schedule not there from the start.
+        if name != 'schedule':
+            raise AttributeError(name)
+        added, rows = self._packed
+        functions = {**dict(self.owner._periodic_collection.listed), **added}
+        self.schedule = _schedule.Schedule()
+        for name, spacing, last_run in pickle.loads(rows):  # noqa: S301
+            function = functions.get(name)
+            self.schedule.add(name, function, spacing, last_run)
+        return self.schedule
+
     def add(self, task: _task.Task, spacing: float, now: float) -> None:
         """Schedule one more task.
 
@@ -107,6 +161,9 @@ class State:
 
     def function(self, name: str) -> Any:
         """Return the function of a task, or None if there is none."""
+        if hasattr(self, '_packed'):
+            added = self._packed[0].get(name)
+            return added or self.owner._periodic_collection.function(name)
         row = self.schedule.rows.get(name)
         return None if row is None else self.schedule.tasks[row]
 
@@ -139,3 +196,19 @@ class State:
             if self.function(name) is not function:
                 task = self.owner._periodic_collection.describe(name, function)
                 self.add(task, task.spacing, now)
+
+
+def _unpack(owner: Any, added: dict[str, Any], rows: bytes) -> State:
+    state = State.__new__(State)
+    state.owner, state._packed = owner, (added, rows)
+    state.external, state.external_held = [], False
+    return state
+
+
+def is_importable(function: Any) -> bool:
+    """Say whether a function can travel to another process by its name."""
+    try:
+        pickle.dumps(function)
+    except Exception:
+        return False
+    return True

@@ -51,3 +51,55 @@ class BackendChoiceConflict(BackendError):
 
 class UnsupportedBackendError(BackendError):
     """The selected backend cannot do what was asked of it."""
+
+
+class ProcessError(PeriodicError):
+    """Base of the errors of the spawn pool."""
+
+
+class NotPicklableError(ProcessError):
+    """Something that a worker needs cannot be pickled."""
+
+
+class WorkerStartError(ProcessError):
+    """No worker could be started, or it cannot load what it has to run."""
+
+
+class WorkerDied(ProcessError):
+    """The worker of a task died while it ran."""
+
+    def __init__(self, task: str, seconds: float, reason: str) -> None:
+        super().__init__(task, seconds, reason)
+        self.task = task
+        self.seconds = seconds
+        #: The signal that killed it, or its exit code, in words.
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return (
+            f'the worker process of {self.task} {self.reason} '
+            f'{self.seconds:.3f} seconds after the task began'
+        )
+
+
+class TaskTimeout(ProcessError):
+    """A task ran for longer than it may, and was ended."""
+
+    def __init__(self, task: str, seconds: float, stack: str) -> None:
+        super().__init__(task, seconds, stack)
+        self.task = task
+        self.seconds = seconds
+        #: Where it stood, as faulthandler writes it; may be empty.
+        self.stack = stack
+
+    def __str__(self) -> str:
+        where = f', at:\n{self.stack}' if self.stack else ''
+        return f'{self.task} was ended after {self.seconds:.3f} seconds{where}'
+
+
+class RemoteError(ProcessError):
+    """Stands for an exception of a task that cannot be pickled."""
+
+
+class RemoteTraceback(ProcessError):
+    """The traceback of a task's exception, as text from its worker."""

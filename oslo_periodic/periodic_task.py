@@ -19,6 +19,7 @@ the user guide, under "Moving from oslo.service".
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import MutableMapping
 import heapq
 import logging
@@ -26,6 +27,8 @@ import random
 import sys
 import time
 from typing import Any
+from typing import overload
+from typing import TypeVar
 
 from oslo_periodic import _collection
 from oslo_periodic import _schedule
@@ -47,15 +50,35 @@ __all__ = (
 
 LOG = logging.getLogger(__name__)
 
+_Function = TypeVar('_Function', bound=Callable[..., Any])
+
 #: Seconds; what a spacing of 0 means, and the longest that a tick idles.
 DEFAULT_INTERVAL = _task.DEFAULT_INTERVAL
 
 InvalidPeriodicTaskArg = exceptions.InvalidPeriodicTaskArg
 list_opts = opts.list_opts
 
+# The reference's name for type(PeriodicTasks).
+_PeriodicTasksMeta = _collection.PeriodicTasksMeta
+
 #: The clock of all ticks. Services' tests patch it here, so it is looked up
 #: whenever it is needed.
 now = time.monotonic
+
+
+@overload
+def periodic_task(function: _Function, /) -> _Function: ...
+
+
+@overload
+def periodic_task(
+    *,
+    spacing: float = ...,
+    name: str | None = ...,
+    enabled: bool = ...,
+    run_immediately: bool = ...,
+    external_process_ok: bool = ...,
+) -> Callable[[_Function], _Function]: ...
 
 
 def periodic_task(*args: Any, **kwargs: Any) -> Any:
@@ -106,7 +129,7 @@ def _nearest_boundary(last_run: float | None, spacing: float) -> float:
     return current_time - (current_time - last_run) % spacing + jitter
 
 
-class PeriodicTasks(metaclass=_collection.PeriodicTasksMeta):
+class PeriodicTasks(metaclass=_PeriodicTasksMeta):
     """The periodic tasks of a service: derive from it, decorate methods."""
 
     _periodic_state: _state.State
@@ -170,23 +193,48 @@ class PeriodicTasks(metaclass=_collection.PeriodicTasksMeta):
         context: Any,
         raise_on_error: bool = False,
         processes: int | None = None,
+        timeout: float | None = None,
     ) -> float:
         """Run the tasks that are due in a pool of spawned processes.
 
         Fork would inherit the locks that other threads hold at that moment,
-        such as those of logging; spawn starts fresh processes. The instance
-        and the context must pickle.
+        such as those of logging; spawn starts fresh processes, which are kept
+        for the ticks to come. Each task works on its own copy of the instance
+        and of the context, which must pickle, and what it changes there is
+        lost.
 
         :param context: given to each task.
-        :param raise_on_error: True raises the first error of a task.
+        :param raise_on_error: True raises the first error of a task once all
+            tasks have ended, with the others in its notes; else they are
+            logged.
         :param processes: how many processes at most; None means one for
             each CPU that this process may use.
+        :param timeout: seconds that a task may run, 0 for no limit; None
+            means ``[oslo_periodic] process_task_timeout``.
         :returns: how many seconds nothing will be due, from 0 to 60.
         :raises UnsupportedBackendError: if the backend has no process pool,
-            as eventlet; nothing has run then.
+            as eventlet, or threads are monkey-patched; nothing has run then.
+        :raises ValueError: if ``processes`` is less than 1 or ``timeout``
+            less than 0; nothing has run then.
+        :raises NotPicklableError: if the instance, the context or a task
+            cannot go to a process; nothing has run then.
+        :raises WorkerStartError: if no process can be had, or it cannot load
+            the instance. What has not run then is still due.
         """
-        backends.get_backend().process_pool(processes)
-        raise NotImplementedError
+        pool = backends.get_backend().process_pool(processes)
+        settings = opts.process_settings(self.conf, timeout)
+        if backends.selector.in_use is None:
+            self._first_use()
+        from oslo_periodic import _parallel
+
+        state = self._periodic_state
+        if state.external:
+            state.hold_external(not self.conf.run_external_periodic_tasks)
+        tick = _parallel.ParallelTick(
+            self, state, context, lambda: now(), _nearest_boundary
+        )
+        tick.run(pool, settings, raise_on_error)
+        return state.schedule.idle(now(), DEFAULT_INTERVAL)
 
     def _first_use(self) -> base.Backend:
         caller = sys._getframe(2)
@@ -255,16 +303,11 @@ class PeriodicTasks(metaclass=_collection.PeriodicTasksMeta):
             ended = now()
             missed = schedule.finish(row, started, ended, boundary, failed)
             if missed:
-                LOG.warning(
-                    'Periodic task %(full_task_name)s ran for '
-                    '%(duration).3f seconds, which is longer than its '
-                    'spacing of %(spacing)s; runs missed: %(missed)d',
-                    {
-                        'full_task_name': self._full_name(schedule, row),
-                        'duration': ended - started,
-                        'spacing': schedule.spacing[row],
-                        'missed': missed,
-                    },
+                _state.log_overrun(
+                    self._full_name(schedule, row),
+                    ended - started,
+                    schedule.spacing[row],
+                    missed,
                 )
 
     def _full_name(self, schedule: _schedule.Schedule, row: int) -> str:

@@ -124,11 +124,15 @@ class BackendConformance(_TestCase):
     def test_process_pool(self) -> None:
         if base.Capability.PROCESSES in self.backend.capabilities:
             raise unittest.SkipTest('the backend declares PROCESSES')
-        if type(self.backend).process_pool is not base.Backend.process_pool:
-            raise unittest.SkipTest('its pool is not there yet')
         with self.assertRaises(exceptions.UnsupportedBackendError) as caught:
             self.backend.process_pool(1)
         self.assertIn(self.backend.name, str(caught.exception))
+
+    @_rule('a backend can be closed, more than once, and used again')
+    def test_close(self) -> None:
+        self.backend.close()
+        self.backend.close()
+        self.assertEqual(3, self._pool(1).submit(len, 'abc').result(PATIENCE))
 
     # Sleeping.
 

@@ -186,7 +186,8 @@ def automatic_choice() -> Choice:
 
 def environment_choice() -> Choice | None:
     """Return what the environment says, if it says anything."""
-    name = os.environ.get(ENVIRONMENT_VARIABLE, AUTO)
+    # Set and empty is how many a shell script says unset.
+    name = os.environ.get(ENVIRONMENT_VARIABLE) or AUTO
     if name == AUTO:
         return None
     return Choice(name, f'the environment variable {ENVIRONMENT_VARIABLE}')

@@ -118,6 +118,13 @@ class Backend(abc.ABC):
             'or use run_periodic_tasks instead.'
         )
 
+    def close(self) -> None:
+        """Let go of what the backend holds, such as worker processes.
+
+        It is called by whoever is done with periodic tasks; a backend that
+        is used again afterwards starts anew.
+        """
+
 
 class EventFuture(futures.Future[Any]):
     """A future whose waits go through an event of the backend.

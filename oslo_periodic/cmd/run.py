@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import signal
 import time
@@ -86,14 +87,16 @@ class Run(command.Command):
             tasks.run_periodic_tasks(None)
             return 0
         _Loop(tasks, conf).run(parsed_args.seconds)
+        backends.get_backend().close()
         return 0
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 <= seconds < float('inf'):
-        raise argparse.ArgumentTypeError(f'{text} is no length of time')
-    return seconds
+    with contextlib.suppress(ValueError):
+        seconds = float(text)
+        if 0 <= seconds < float('inf'):
+            return seconds
+    raise argparse.ArgumentTypeError(f'{text!r} is no number of seconds')
 
 
 class _Interrupted(KeyboardInterrupt):

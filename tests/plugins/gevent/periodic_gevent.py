@@ -69,6 +69,8 @@ class _GeventExecutor(futures.Executor):
             with self._free:
                 future.run(fn, *args, **kwargs)
         finally:
+            # Also where the greenlet was killed in the queue.
+            future.cancel()
             self._calls.pop(future, None)
 
     def shutdown(

@@ -1,0 +1,185 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The driver of a parallel tick: the schedule, over a process pool."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import logging
+import pickle
+from typing import Any
+import weakref
+
+from oslo_periodic import _state
+from oslo_periodic import _task
+from oslo_periodic import exceptions
+from oslo_periodic.process import _events
+from oslo_periodic.process import _wire
+
+LOG = logging.getLogger('oslo_periodic.periodic_task')
+
+#: The tasks of each class whose lost changes have been logged.
+_warned: weakref.WeakKeyDictionary[type, set[str]]
+_warned = weakref.WeakKeyDictionary()
+
+
+class ParallelTick:
+    """One run_periodic_tasks_in_parallel."""
+
+    def __init__(
+        self,
+        tasks: Any,
+        state: _state.State,
+        context: Any,
+        now: Callable[[], float],
+        boundary: Callable[[float | None, float], float],
+    ) -> None:
+        """Bring together what the tick works on.
+
+        :param tasks: the instance of PeriodicTasks.
+        :param state: its state.
+        :param context: given to each task.
+        :param now: the clock.
+        :param boundary: gives the last run of a task that begins.
+        """
+        self._tasks = tasks
+        self._state = state
+        self._schedule = state.schedule
+        self._context = context
+        self._now = now
+        self._boundary = boundary
+        self._class_name = type(tasks).__name__
+        #: By row: when it began, and its last run.
+        self._running: dict[int, tuple[float, float]] = {}
+        self._failures: list[tuple[str, BaseException]] = []
+
+    def run(
+        self, pool: Any, settings: dict[str, Any], raise_on_error: bool
+    ) -> None:
+        """Run the due tasks.
+
+        :param pool: what the backend gave.
+        :param settings: the fields of its settings.
+        :param raise_on_error: whether to raise the first error of a task.
+        """
+        now = self._now()
+        rows = [
+            row
+            for row in self._schedule.collect(now)
+            if self._schedule.start(row, now)
+        ]
+        if not rows:
+            return
+        waiting = set(rows)
+        try:
+            self._check_functions(rows)
+            data = _wire.dump_state(self._tasks, self._context)
+            calls = [
+                _events.Call(self._schedule.names[row], self._full_name(row))
+                for row in rows
+            ]
+            for event in pool.run(data, calls, _events.Settings(**settings)):
+                row = rows[event.index]
+                if isinstance(event, _events.Began):
+                    waiting.discard(row)
+                    self._begin(row)
+                else:
+                    self._end(row, event)
+        finally:
+            for row in list(self._running):
+                self._finish(row, failed=True)
+            # What has not begun is as due as it was.
+            for row in waiting:
+                self._schedule.release(row)
+            self._report(raise_on_error)
+        if raise_on_error and self._failures:
+            raise self._first_failure()
+
+    def _check_functions(self, rows: list[int]) -> None:
+        listed = dict(self._state.owner._periodic_collection.listed)
+        for row in rows:
+            name = self._schedule.names[row]
+            function = self._schedule.tasks[row]
+            if listed.get(name) is function:
+                continue
+            try:
+                pickle.dumps(function)
+            except Exception as exc:
+                raise exceptions.NotPicklableError(
+                    f'The periodic task {name!r} was added to the instance, '
+                    f'and its function {_task.where(function)} cannot be '
+                    f'imported in a worker process: {exc}'
+                ) from exc
+
+    def _full_name(self, row: int) -> str:
+        return f'{self._class_name}.{self._schedule.names[row]}'
+
+    def _begin(self, row: int) -> None:
+        LOG.debug(
+            'Running periodic task %(full_task_name)s (parallel)',
+            {'full_task_name': self._full_name(row)},
+        )
+        boundary = self._boundary(
+            self._schedule.last_run(row), self._schedule.spacing[row]
+        )
+        self._schedule.move_last_run(row, boundary)
+        self._running[row] = (self._now(), boundary)
+
+    def _end(self, row: int, event: _events.Ended) -> None:
+        self._finish(row, failed=event.failure is not None)
+        name = self._full_name(row)
+        if event.failure is not None:
+            self._failures.append((name, event.failure))
+        if event.changed:
+            self._warn_lost_changes(row, event.changed)
+
+    def _finish(self, row: int, failed: bool) -> None:
+        started, boundary = self._running.pop(row)
+        ended = self._now()
+        missed = self._schedule.finish(row, started, ended, boundary, failed)
+        if missed:
+            spacing = self._schedule.spacing[row]
+            _state.log_overrun(
+                self._full_name(row), ended - started, spacing, missed
+            )
+
+    def _warn_lost_changes(self, row: int, changed: list[str]) -> None:
+        warned = _warned.setdefault(type(self._tasks), set())
+        name = self._schedule.names[row]
+        if name not in warned:
+            warned.add(name)
+            LOG.warning(
+                'Periodic task %(full_task_name)s changed %(attributes)s of '
+                'its instance in a worker process, where it works on a copy: '
+                'the changes are lost. It is said once; [oslo_periodic] '
+                'warn_lost_changes = false turns it off',
+                {
+                    'full_task_name': self._full_name(row),
+                    'attributes': ', '.join(changed),
+                },
+            )
+
+    def _report(self, raise_on_error: bool) -> None:
+        """Log the failures, but for the one that is raised."""
+        for name, exc in self._failures[1 if raise_on_error else 0 :]:
+            LOG.error(
+                'Error during %(full_task_name)s',
+                {'full_task_name': name},
+                exc_info=(type(exc), exc, exc.__traceback__),
+            )
+
+    def _first_failure(self) -> BaseException:
+        first = self._failures[0][1]
+        for name, exc in self._failures[1:]:
+            first.add_note(f'{name} failed, too: {type(exc).__name__}: {exc}')
+        return first

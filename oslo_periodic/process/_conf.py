@@ -1,0 +1,131 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""How a ConfigOpts gets into a worker.
+
+Most pickle, from oslo.config 10.6 on. Where one does not (nova's has lambdas
+for option types), it travels by what made it: project, arguments, files and
+overrides. The worker makes it again; by then the service's modules, which
+the class of the instance is imported from, have registered their options
+there. Mutate hooks are lost in either case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import pickle
+from typing import Any
+
+from oslo_config import cfg
+
+#: What ``cfg.CONF`` was last made from in this worker.
+_applied: bytes | None = None
+
+
+def reduce(obj: Any) -> Any:
+    """Reduce a ConfigOpts; for a pickler's ``reducer_override``."""
+    if not isinstance(obj, cfg.ConfigOpts):
+        return NotImplemented
+    is_global = obj is cfg.CONF
+    try:
+        return _restore, (pickle.dumps(obj), is_global)
+    except Exception:
+        recipe = pickle.dumps(_recipe(obj))
+        return _remake, (recipe, is_global)
+
+
+def _restore(data: bytes, is_global: bool) -> Any:
+    global _applied
+
+    if not is_global:
+        return pickle.loads(data)  # noqa: S301
+    if data != _applied:
+        pickle.loads(data)  # noqa: S301
+        _applied = data
+    return cfg.CONF
+
+
+def _remake(data: bytes, is_global: bool) -> cfg.ConfigOpts:
+    global _applied
+
+    if is_global and data == _applied:
+        return cfg.CONF
+    recipe = pickle.loads(data)  # noqa: S301
+    conf = cfg.CONF if is_global else cfg.ConfigOpts()
+    conf.clear()
+    for group, opt, is_cli in recipe['opts']:
+        _register(conf, group, opt, is_cli)
+    if recipe['args'] is not None:
+        conf(recipe['args'], **recipe['setup'])
+    for group, name, value in recipe['defaults']:
+        _set(conf.set_default, name, value, group)
+    for group, name, value in recipe['overrides']:
+        _set(conf.set_override, name, value, group)
+    if is_global:
+        _applied = data
+    return conf
+
+
+def _register(conf: Any, group: str | None, opt: Any, is_cli: bool) -> None:
+    try:
+        conf.register_opt(opt, group=group, cli=is_cli)
+    except (cfg.DuplicateOptError, cfg.ArgsAlreadyParsedError):
+        pass  # The modules that were imported here know better.
+
+
+def _set(setter: Any, name: str, value: Any, group: str | None) -> None:
+    try:
+        setter(name, value, group=group)
+    except (cfg.NoSuchOptError, cfg.NoSuchGroupError):
+        pass  # Registered by code that does not run in a worker.
+
+
+def _recipe(conf: cfg.ConfigOpts) -> dict[str, Any]:
+    """Write down what made a ConfigOpts, as far as it pickles.
+
+    oslo.config has no public way to ask for the arguments and the options,
+    so this reads the attributes that its own export_state reads.
+    """
+    setup = {
+        name: getattr(conf, name, None)
+        for name in ('project', 'prog', 'version', 'usage')
+    }
+    setup['default_config_files'] = list(getattr(conf, 'config_file', ()))
+    setup['default_config_dirs'] = list(getattr(conf, 'config_dir', ()))
+    setup['use_env'] = conf._use_env
+    found: dict[str, Any] = {'opts': [], 'defaults': [], 'overrides': []}
+    for group, name, info in _infos(conf):
+        if name in ('config_file', 'config_dir'):
+            continue
+        if _pickles(info['opt']):
+            found['opts'].append((group, info['opt'], info['cli']))
+        for kind, key in (('defaults', 'default'), ('overrides', 'override')):
+            if key in info and _pickles(info[key]):
+                found[kind].append((group, name, info[key]))
+    args = None if conf._args is None else list(conf._args)
+    return {'setup': setup, 'args': args, **found}
+
+
+def _infos(conf: Any) -> Iterator[tuple[str | None, str, dict[str, Any]]]:
+    for name, info in conf._opts.items():
+        yield None, name, info
+    for group in conf._groups.values():
+        for name, info in group._opts.items():
+            yield group.name, name, info
+
+
+def _pickles(value: Any) -> bool:
+    try:
+        pickle.dumps(value)
+    except Exception:
+        return False
+    return True

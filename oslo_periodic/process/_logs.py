@@ -1,0 +1,143 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Log records from the workers to the parent's handlers."""
+
+from __future__ import annotations
+
+import collections
+import copy
+import logging
+import pickle
+import threading
+from typing import Any
+
+from oslo_periodic.process import _wire
+
+#: Seconds for which the end of the process waits for a handler.
+_DRAIN_TIMEOUT = 2.0
+
+
+def levels() -> dict[str, int]:
+    """Return the levels that are set in this process, by logger."""
+    found = {
+        name: logger.level
+        for name, logger in list(logging.root.manager.loggerDict.items())
+        if isinstance(logger, logging.Logger) and logger.level
+    }
+    found[''] = logging.root.level
+    return found
+
+
+def apply_levels(wanted: dict[str, int], disabled: int) -> None:
+    """Set the levels of the parent in a worker, and no others."""
+    for name in levels():
+        if name and name not in wanted:
+            logging.getLogger(name).setLevel(logging.NOTSET)
+    for name, level in wanted.items():
+        logging.getLogger(name or None).setLevel(level)
+    logging.disable(disabled)
+
+
+class ForwardingHandler(logging.Handler):
+    """Sends the records of a worker to the parent."""
+
+    def __init__(self, sender: _wire.Sender, process_name: str) -> None:
+        super().__init__()
+        self._sender = sender
+        self._process_name = process_name
+        #: The full name of the task that runs.
+        self.task: str | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send a record, with what a pipe can take of it."""
+        try:
+            self._sender.send('log', self._prepare(record))
+        except Exception:
+            self.handleError(record)
+
+    def _prepare(self, record: logging.LogRecord) -> dict[str, Any]:
+        record = copy.copy(record)
+        record.message = record.getMessage()
+        record.msg, record.args = record.message, None
+        if record.exc_info:
+            formatter = self.formatter or logging.Formatter()
+            record.exc_text = record.exc_text or formatter.formatException(
+                record.exc_info
+            )
+            record.exc_info = None
+        record.processName = self._process_name
+        record.periodic_task = self.task
+        attributes = dict(vars(record))
+        try:
+            pickle.dumps(attributes)
+        except Exception:
+            attributes = {k: _sendable(v) for k, v in attributes.items()}
+        return attributes
+
+
+def _sendable(value: Any) -> Any:
+    try:
+        pickle.dumps(value)
+    except Exception:
+        return repr(value)
+    return value
+
+
+class Collector:
+    """Hands records to the parent's handlers, in a thread of its own.
+
+    A handler that is stuck holds up the records behind it, and nothing else.
+    The thread is there while there are records.
+    """
+
+    def __init__(self) -> None:
+        self._records: collections.deque[dict[str, Any]]
+        self._records = collections.deque()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def put(self, attributes: dict[str, Any]) -> None:
+        """Take a record that a worker has sent."""
+        with self._lock:
+            self._records.append(attributes)
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._handle, name='periodic-logs', daemon=True
+                )
+                try:
+                    self._thread.start()
+                except RuntimeError:
+                    self._thread = None  # Later records try again.
+
+    def drain(self) -> None:
+        """Wait a little for the records to be handled."""
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(_DRAIN_TIMEOUT)
+
+    def _handle(self) -> None:
+        while True:
+            with self._lock:
+                if not self._records:
+                    self._thread = None
+                    return
+                attributes = self._records.popleft()
+            try:
+                record = logging.makeLogRecord(attributes)
+                logger = logging.getLogger(record.name)
+                if logger.isEnabledFor(record.levelno):
+                    logger.handle(record)
+            except Exception:
+                logging.getLogger(__name__).exception(
+                    'A record of a worker could not be handled'
+                )

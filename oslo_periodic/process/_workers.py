@@ -1,0 +1,160 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The workers of a process: kept warm, and none is left behind."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+
+from oslo_periodic.process import _logs
+from oslo_periodic.process import _worker
+
+
+class Workers:
+    """The warm workers of this process, shared by all that tick.
+
+    A thread, which is there while workers are idle, ends those that have
+    been so for too long.
+    """
+
+    def __init__(self) -> None:
+        self.collector = _logs.Collector()
+        self._condition = threading.Condition()
+        self._idle: list[_worker.Worker] = []
+        self._busy: set[_worker.Worker] = set()
+        self._started = 0
+        self._lifeline: tuple[int, int] | None = None
+        self._keeper: threading.Thread | None = None
+        _all.add(self)
+
+    def take_idle(self, at_most: int) -> list[_worker.Worker]:
+        """Take workers that are warm, those last used first."""
+        with self._condition:
+            count = min(at_most, len(self._idle))
+            taken = [self._idle.pop() for _ in range(count)]
+            self._busy.update(taken)
+            return taken
+
+    def start(self) -> _worker.Worker:
+        """Start a worker.
+
+        :raises OSError: if the system gives no more.
+        """
+        with self._condition:
+            if self._lifeline is None:
+                self._lifeline = _worker.pipe()
+            self._started += 1
+            name = f'periodic-worker-{self._started}'
+            worker = _worker.Worker(name, self._lifeline[0])
+            self._busy.add(worker)
+            return worker
+
+    def give_back(self, worker: _worker.Worker, idle_timeout: float) -> None:
+        """Keep a worker that has nothing to do, for so many seconds."""
+        worker.tick = None
+        try:
+            worker.tell('forget')
+        except OSError:
+            self.discard([worker])
+            return
+        with self._condition:
+            self._busy.discard(worker)
+            worker.idle_until = time.monotonic() + idle_timeout
+            self._idle.append(worker)
+            if self._keeper is None:
+                self._keeper = threading.Thread(
+                    target=self._keep, name='periodic-workers', daemon=True
+                )
+                try:
+                    self._keeper.start()
+                except RuntimeError:
+                    self._keeper = None  # The next one tries again.
+            self._condition.notify()
+
+    def retire(self, worker: _worker.Worker) -> None:
+        """End a worker that has nothing to do."""
+        with self._condition:
+            self._busy.discard(worker)
+        try:
+            worker.tell('stop')
+        except OSError:
+            pass
+        _worker.end([worker], signal_first=False)
+
+    def discard(self, workers: list[_worker.Worker]) -> None:
+        """End workers, whatever they do."""
+        with self._condition:
+            self._busy.difference_update(workers)
+        _worker.end(workers)
+
+    def reap(self, worker: _worker.Worker) -> int:
+        """Forget a worker that has ended by itself; return its exit code."""
+        with self._condition:
+            self._busy.discard(worker)
+        return worker.reap()
+
+    def close(self) -> None:
+        """End all workers, and leave no descriptor behind.
+
+        Those that are busy are killed; whoever waits for them sees it, and
+        reaps them.
+        """
+        with self._condition:
+            idle = self._idle[:]
+            self._idle.clear()
+            lifeline, self._lifeline = self._lifeline, None
+            self._condition.notify()
+        for fd in lifeline or ():
+            os.close(fd)
+        _worker.end(idle)
+        self.collector.drain()
+
+    def _keep(self) -> None:
+        while True:
+            with self._condition:
+                if not self._idle:
+                    self._keeper = None
+                    return
+                worker = min(self._idle, key=lambda w: w.idle_until)
+                left = worker.idle_until - time.monotonic()
+                if left > 0:
+                    self._condition.wait(left)
+                    continue
+                self._idle.remove(worker)
+            self.retire(worker)
+
+    def after_fork(self) -> None:
+        """Let go, in a forked child, of the workers of its parent."""
+        workers = [*self._idle, *self._busy]
+        lifeline, collector = self._lifeline, self.collector
+        self.__init__()  # type: ignore[misc]
+        self.collector = collector.__class__()
+        for worker in workers:
+            worker.let_go()
+        for fd in lifeline or ():
+            os.close(fd)
+
+
+_all: weakref.WeakSet[Workers] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for workers in list(_all):
+        workers.after_fork()
+
+
+# A forked child that kept the lifeline would keep the workers alive, too.
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,225 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Tasks that do what tasks must not do, importable in worker processes."""
+
+import ctypes
+import logging
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+from oslo_config import cfg
+
+from oslo_periodic import periodic_task
+
+LOG = logging.getLogger('tests.faults')
+
+
+class Service(periodic_task.PeriodicTasks):
+    """Has no tasks of its own, and a file to say what ran."""
+
+    def __init__(self, conf, path=None):
+        super().__init__(conf)
+        self.path = path
+
+    def say(self, *words):
+        """Add a line to the file, in one write."""
+        line = ' '.join(map(str, words)) + '\n'
+        fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        try:
+            os.write(fd, line.encode())
+        finally:
+            os.close(fd)
+
+
+def make(conf, path, *functions, spacing=3600):
+    """Make a service of functions of this module, all due at once."""
+    service = Service(conf, str(path))
+    for function in functions:
+        decorate = periodic_task.periodic_task(
+            spacing=spacing, run_immediately=True
+        )
+        service.add_periodic_task(decorate(function))
+    return service
+
+
+def say_pid(self, context):
+    self.say('pid', os.getpid())
+
+
+def say_context(self, context):
+    self.say('context', context)
+
+
+def one(self, context):
+    self.say('one')
+
+
+def two(self, context):
+    self.say('two')
+
+
+def three(self, context):
+    self.say('three')
+
+
+def count_up(self, context):
+    self.count = getattr(self, 'count', 0) + 1
+    self.say('count', self.count)
+
+
+def change(self, context):
+    self.path = self.path + 'x'
+    self.fresh = 1
+
+
+def kill_itself(self, context):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def crash(self, context):
+    ctypes.string_at(0)
+
+
+def exit_at_once(self, context):
+    os._exit(7)
+
+
+def raise_system_exit(self, context):
+    sys.exit(3)
+
+
+def raise_interrupt(self, context):
+    raise KeyboardInterrupt('by a task')
+
+
+def fail(self, context):
+    raise ValueError('on purpose')
+
+
+class Awkward(Exception):
+    """Pickles, and does not unpickle."""
+
+    def __init__(self, one, two):
+        super().__init__(f'{one} {two}')
+
+
+def raise_awkward(self, context):
+    raise Awkward('cannot', 'travel')
+
+
+def raise_unpicklable(self, context):
+    exc = ValueError('has a lock')
+    exc.lock = threading.Lock()
+    raise exc
+
+
+def raise_local(self, context):
+    class Local(Exception):
+        pass
+
+    raise Local('only here')
+
+
+def hang(self, context):
+    self.say('hangs')
+    while True:
+        time.sleep(60)
+
+
+def hang_in_c(self, context):
+    """Hold the GIL, so that no thread and no handler runs."""
+    self.say('hangs')
+    sum(range(10**13))
+
+
+def hang_stubbornly(self, context):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    self.say('hangs')
+    while True:
+        time.sleep(60)
+
+
+def close_descriptors(self, context):
+    os.closerange(3, 256)
+    time.sleep(60)
+
+
+def leave_a_thread(self, context):
+    threading.Thread(target=time.sleep, args=(600,)).start()
+
+
+def leave_a_child(self, context):
+    """Fork a child that holds the pipes, and outlives the worker."""
+    child = os.fork()
+    if not child:
+        time.sleep(30)
+        os._exit(0)
+    self.say('child', child)
+    os._exit(9)
+
+
+def _in_child(connection):
+    connection.send('from a child')
+
+
+def use_multiprocessing(self, context):
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.Process(target=_in_child, args=(theirs,))
+    process.start()
+    self.say(ours.recv())
+    process.join()
+
+
+def log_records(self, context):
+    LOG.debug('not wanted')
+    LOG.info('hello %s', 'parent', extra={'colour': 'red'})
+    try:
+        raise ValueError('with a traceback')
+    except ValueError:
+        LOG.exception('failed')
+    LOG.info('object %s', object, extra={'lock': threading.Lock()})
+    logging.getLogger('tests.quiet').info('below its level')
+
+
+def log_a_lot(self, context):
+    for number in range(2000):
+        LOG.info('%d %s', number, 'x' * 1000)
+
+
+def print_streams(self, context):
+    print('to stdout', flush=True)
+    print('to stderr', file=sys.stderr, flush=True)
+    subprocess.run(['sh', '-c', 'echo from a child'], check=True)
+
+
+def read_option(self, context):
+    self.say('own', self.conf.tests.value, 'global', cfg.CONF.tests.value)
+
+
+def read_stdin(self, context):
+    self.say('stdin', repr(sys.stdin.read()))
+
+
+def work(self, context):
+    end = time.process_time() + 0.05
+    while time.process_time() < end:
+        pass
+
+
+def note_schedule(self, context):
+    self.say('schedule', sorted(self._periodic_last_run))

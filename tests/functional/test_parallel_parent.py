@@ -1,0 +1,385 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Parallel ticks in processes that are in trouble themselves."""
+
+import contextlib
+import os
+import pathlib
+import select
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import fixtures
+
+from tests import base
+
+#: Seconds within which everything here has ended, or it hangs.
+BOUND = 40
+ROOT = pathlib.Path(__file__).parents[2]
+
+#: A service that is run by a program; {tail} is what the program does.
+SERVICE = '''
+import os, sys, time
+from oslo_config import cfg
+from oslo_periodic import periodic_task
+
+class Service(periodic_task.PeriodicTasks):
+    @periodic_task.periodic_task(run_immediately=True)
+    def say(self, context):
+        print('ran', context, flush=True)
+
+def make(cls=Service):
+    conf = cfg.ConfigOpts()
+    conf([], project='x', default_config_files=[], use_env=False)
+    return cls(conf)
+'''
+PROGRAM = '''
+import logging, os, sys, time
+sys.path.insert(0, {root!r})
+from oslo_config import cfg
+from tests.functional import faults
+logging.basicConfig(level=logging.INFO)
+conf = cfg.ConfigOpts()
+conf([], project='x', default_config_files=[], use_env=False)
+def make(*functions):
+    return faults.make(conf, {path!r}, *functions)
+'''
+
+
+class ParentTestCase(base.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.useFixture(fixtures.Timeout(3 * BOUND, gentle=True))
+        self.directory = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
+        self.path = self.directory / 'said'
+
+    def write(self, name, code):
+        path = self.directory / name
+        path.write_text(code)
+        return path
+
+    def program(self, code):
+        prefix = PROGRAM.format(root=str(ROOT), path=str(self.path))
+        return prefix + textwrap.dedent(code)
+
+    def start(self, code, **kwargs):
+        environment = {
+            k: v for k, v in os.environ.items() if not k.startswith('OS_')
+        }
+        environment.pop('OSLO_PERIODIC_TEST_MONKEY_PATCH', None)
+        environment['PYTHONPATH'] = f'{ROOT}:{self.directory}'
+        environment['PYTHONWARNINGS'] = 'ignore'
+        kwargs.setdefault('stdout', subprocess.PIPE)
+        kwargs.setdefault('stderr', subprocess.STDOUT)
+        command = kwargs.pop('command', [sys.executable, '-c', code])
+        process = subprocess.Popen(
+            command,
+            text=True,
+            env=environment,
+            cwd=self.directory,
+            start_new_session=True,
+            **kwargs,
+        )
+        self.addCleanup(self.end, process)
+        return process
+
+    def end(self, process):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+    def run_to_end(self, code=None, **kwargs):
+        given = kwargs.pop('input', None)
+        process = self.start(code, **kwargs)
+        output, _ = process.communicate(input=given, timeout=BOUND)
+        return process.returncode, output or ''
+
+    def await_said(self, process, count=1):
+        deadline = time.monotonic() + BOUND
+        while True:
+            if self.path.exists():
+                lines = self.path.read_text().splitlines()
+                if len(lines) >= count:
+                    return lines
+            self.assertIsNone(process.poll(), 'it has ended')
+            self.assertLess(time.monotonic(), deadline)
+            select.select([], [], [], 0.01)
+
+    def workers_of(self, process):
+        """Return pidfds of the children of a process."""
+        children = pathlib.Path(
+            f'/proc/{process.pid}/task/{process.pid}/children'
+        ).read_text()
+        found = [os.pidfd_open(int(pid)) for pid in children.split()]
+        for fd in found:
+            self.addCleanup(os.close, fd)
+        return found
+
+    def assert_gone(self, pidfds, seconds):
+        deadline = time.monotonic() + seconds
+        self.assertNotEqual([], pidfds)
+        for fd in pidfds:
+            left = max(0, deadline - time.monotonic())
+            self.assertTrue(select.select([fd], [], [], left)[0])
+
+
+class TestSignals(ParentTestCase):
+    def tick(self, *functions):
+        process = self.start(
+            self.program(f'''
+                service = make({', '.join(functions)})
+                try:
+                    service.run_periodic_tasks_in_parallel(None, processes=2)
+                except KeyboardInterrupt:
+                    print('interrupted', flush=True)
+            ''')
+        )
+        self.await_said(process, len(functions))
+        return process, self.workers_of(process)
+
+    def test_the_parent_is_killed(self):
+        for function in ('faults.hang', 'faults.hang_in_c'):
+            self.path.unlink(missing_ok=True)
+            process, workers = self.tick(function)
+            process.kill()
+            self.assert_gone(workers, 2)
+
+    def test_the_parent_is_killed_between_ticks(self):
+        process = self.start(
+            self.program('''
+                service = make(faults.one, faults.two)
+                service.run_periodic_tasks_in_parallel(None, processes=2)
+                time.sleep(600)
+            ''')
+        )
+        self.await_said(process, 2)
+        workers = self.workers_of(process)
+        process.kill()
+        self.assert_gone(workers, 2)
+
+    def test_ctrl_c(self):
+        process, workers = self.tick('faults.hang', 'faults.hang_in_c')
+        start = time.monotonic()
+        os.killpg(process.pid, signal.SIGINT)
+        output, _ = process.communicate(timeout=BOUND)
+        self.assertIn('interrupted', output)
+        self.assertLess(time.monotonic() - start, 5)
+        self.assert_gone(workers, 1)
+
+    def test_sigterm_to_the_group(self):
+        process, workers = self.tick('faults.hang')
+        os.killpg(process.pid, signal.SIGTERM)
+        process.communicate(timeout=BOUND)
+        self.assert_gone(workers, 2)
+
+    def test_the_end_of_the_program(self):
+        code, output = self.run_to_end(
+            self.program('''
+                service = make(faults.one, faults.leave_a_thread)
+                service.run_periodic_tasks_in_parallel(None, processes=2)
+                me = f'/proc/{os.getpid()}/task/{os.getpid()}/children'
+                print('children', len(open(me).read().split()))
+            ''')
+        )
+        self.assertEqual((0, True), (code, 'children 2' in output), output)
+
+
+class TestPrograms(ParentTestCase):
+    def test_a_class_in_the_main_program(self):
+        path = self.write(
+            'guarded.py',
+            SERVICE
+            + textwrap.dedent('''
+            if __name__ == '__main__':
+                print(make().run_periodic_tasks_in_parallel('c', processes=1))
+            '''),
+        )
+        for command in (
+            [sys.executable, str(path)],
+            [sys.executable, '-m', 'guarded'],
+        ):
+            code, output = self.run_to_end(command=command)
+            self.assertEqual((0, 'ran c'), (code, output[:5]), output)
+
+    def test_no_guard(self):
+        path = self.write(
+            'unguarded.py',
+            SERVICE
+            + textwrap.dedent('''
+            print('starts', flush=True)
+            make().run_periodic_tasks_in_parallel('c', processes=2)
+            '''),
+        )
+        code, output = self.run_to_end(command=[sys.executable, str(path)])
+        self.assertEqual(1, code)
+        self.assertIn("if __name__ == '__main__'", output)
+        self.assertIn('WorkerStartError', output.splitlines()[-1])
+        # The program itself, and one worker.
+        self.assertEqual(2, output.count('starts\n'), output)
+
+    def test_a_program_from_standard_input(self):
+        code, output = self.run_to_end(
+            command=[sys.executable, '-'],
+            stdin=subprocess.PIPE,
+            input=SERVICE
+            + "make().run_periodic_tasks_in_parallel('c', processes=2)\n",
+        )
+        self.assertEqual(1, code)
+        self.assertIn('put the class into a module', output)
+
+    def test_a_main_program_that_cannot_be_imported(self):
+        path = self.write(
+            'broken.py',
+            SERVICE
+            + textwrap.dedent('''
+            print('starts', flush=True)
+            if __name__ != '__main__':
+                raise RuntimeError('not here')
+            make().run_periodic_tasks_in_parallel('c', processes=2)
+            '''),
+        )
+        code, output = self.run_to_end(command=[sys.executable, str(path)])
+        self.assertEqual(1, code)
+        self.assertIn('not here', output.splitlines()[-1])
+        self.assertEqual(2, output.count('starts\n'), output)
+
+    def test_closed_standard_streams(self):
+        self.write('svc.py', SERVICE)
+        for closed in ((0,), (1,), (2,), (0, 1, 2)):
+            code, _ = self.run_to_end(
+                self.program(f'''
+                    for fd in {closed}:
+                        os.close(fd)
+                    service = make(faults.one, faults.two)
+                    service.run_periodic_tasks_in_parallel(None, processes=2)
+                    os._exit(17)
+                ''')
+            )
+            self.assertEqual(17, code)
+            self.assertEqual(
+                ['one', 'two'], sorted(self.path.read_text().split())
+            )
+            self.path.unlink()
+
+    def test_streams_go_where_the_parents_go(self):
+        code, output = self.run_to_end(
+            self.program('''
+                service = make(faults.print_streams)
+                service.run_periodic_tasks_in_parallel(None, processes=1)
+            ''')
+        )
+        for line in ('to stdout', 'to stderr', 'from a child'):
+            self.assertIn(line + '\n', output)
+
+    def test_standard_input_is_empty(self):
+        self.run_to_end(
+            self.program('''
+                service = make(faults.read_stdin)
+                service.run_periodic_tasks_in_parallel(None, processes=1)
+            '''),
+            stdin=subprocess.PIPE,
+        )
+        self.assertEqual("stdin ''\n", self.path.read_text())
+
+
+class TestSurroundings(ParentTestCase):
+    def check(self, code):
+        status, output = self.run_to_end(self.program(code))
+        self.assertEqual(0, status, output)
+        return output
+
+    def test_the_start_method_is_not_touched(self):
+        self.check('''
+            import multiprocessing
+            service = make(faults.one)
+            service.run_periodic_tasks_in_parallel(None, processes=1)
+            assert multiprocessing.get_start_method(allow_none=True) is None
+            multiprocessing.set_start_method('spawn')
+        ''')
+
+    def test_nothing_is_loaded_before_it_is_needed(self):
+        self.check('''
+            service = make(faults.one)
+            service.run_periodic_tasks(None)
+            assert 'oslo_periodic.process' not in sys.modules
+            service.run_periodic_tasks_in_parallel(None)
+            assert 'oslo_periodic.process' in sys.modules
+        ''')
+
+    def test_in_a_daemonic_process(self):
+        output = self.check('''
+            import multiprocessing
+            def run():
+                service = make(faults.one, faults.two)
+                idle = service.run_periodic_tasks_in_parallel(None)
+                print('idle', idle)
+            context = multiprocessing.get_context('fork')
+            process = context.Process(target=run, daemon=True)
+            process.start()
+            process.join(30)
+            assert process.exitcode == 0
+        ''')
+        self.assertIn('idle', output)
+        self.assertEqual(2, len(self.path.read_text().split()))
+
+    def test_after_a_fork(self):
+        """The child has no part in the workers of its parent."""
+        self.check('''
+            service = make(faults.say_pid)
+            service.run_periodic_tasks_in_parallel(None, processes=1)
+            service._periodic_last_run['say_pid'] = None
+            child = os.fork()
+            service.run_periodic_tasks_in_parallel(None, processes=1)
+            if not child:
+                os._exit(0)
+            assert os.waitpid(child, 0)[1] == 0
+            assert service._periodic_last_run['say_pid'] is not None
+        ''')
+        pids = self.path.read_text().split()[1::2]
+        self.assertEqual(3, len(pids))
+        self.assertEqual(2, len(set(pids)))
+
+    def test_patched_threads(self):
+        for patch, text in (
+            ('import eventlet; eventlet.monkey_patch()', 'eventlet has'),
+            ('from gevent import monkey; monkey.patch_all()', 'gevent has'),
+        ):
+            output = self.check(f'''
+                {patch}
+                from oslo_periodic import backends, exceptions
+                backends.init_backend('threading')
+                service = make(faults.one)
+                try:
+                    service.run_periodic_tasks_in_parallel(None)
+                except exceptions.UnsupportedBackendError as exc:
+                    print(exc)
+                assert service._periodic_last_run['one'] is None
+            ''')
+            self.assertIn(text, output)
+
+    def test_backends_without_processes(self):
+        for name in ('eventlet', 'gevent'):
+            output = self.check(f'''
+                from oslo_periodic import backends, exceptions
+                backends.init_backend('{name}')
+                service = make(faults.one)
+                try:
+                    service.run_periodic_tasks_in_parallel(None)
+                except exceptions.UnsupportedBackendError as exc:
+                    print(exc)
+                assert service._periodic_last_run['one'] is None
+            ''')
+            self.assertIn(f"The '{name}' backend has no process pool", output)
