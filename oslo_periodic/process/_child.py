@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import faulthandler
 import fcntl
-import io
 import logging
 import mmap
 import os
@@ -160,15 +159,18 @@ class Worker:
 
     def _load(self, name: str) -> tuple[Any, Any, Any]:
         assert self._state is not None  # noqa: S101 # nosec B101
-        unpickler = _Unpickler(io.BytesIO(self._state), self._main)
-        instance, context = unpickler.load()
+        reader = _wire.Reader(self._state)
+        try:
+            instance, context = _Unpickler(reader, self._main).load()
+        finally:
+            reader.release()
         return instance, context, instance._periodic_state.function(name)
 
 
 class _Unpickler(pickle.Unpickler):
     """Imports the program's main module, if it is asked for."""
 
-    def __init__(self, file: Any, main: dict[str, Any]) -> None:
+    def __init__(self, file: _wire.Reader, main: dict[str, Any]) -> None:
         super().__init__(file)
         self._main = main
 
@@ -225,7 +227,7 @@ def _fingerprints(instance: Any) -> dict[str, Any]:
         if name == '_periodic_state':
             continue
         try:
-            found[name] = _wire.dump(value)
+            found[name] = bytes(_wire.dump(value))
         except Exception:
             found[name] = id(value)
     return found

@@ -35,7 +35,7 @@ class _Pickler(pickle.Pickler):
         return _conf.reduce(obj) if light is None else light(obj)
 
 
-def dump(value: Any) -> bytes:
+def dump(value: Any) -> memoryview:
     """Pickle a value.
 
     A ConfigOpts in it crosses as `_conf` says, and what has a method
@@ -43,10 +43,39 @@ def dump(value: Any) -> bytes:
     """
     buffer = io.BytesIO()
     _Pickler(buffer, pickle.HIGHEST_PROTOCOL).dump(value)
-    return buffer.getvalue()
+    return buffer.getbuffer()
 
 
-def dump_state(instance: Any, context: Any) -> bytes:
+class Reader:
+    """A file over a buffer, of which no more is copied than is asked for."""
+
+    def __init__(self, buffer: Any) -> None:
+        self._view = memoryview(buffer)
+        self._at = 0
+
+    def read(self, size: int) -> bytes:
+        """Return so many bytes, or what is left."""
+        data = bytes(self._view[self._at : self._at + size])
+        self._at += len(data)
+        return data
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer; return how far."""
+        data = self._view[self._at : self._at + len(buffer)]
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+    def readline(self) -> bytes:
+        """Return a line; no protocol that is used here has any."""
+        raise pickle.UnpicklingError('an old pickle protocol')
+
+    def release(self) -> None:
+        """Let go of the buffer."""
+        self._view.release()
+
+
+def dump_state(instance: Any, context: Any) -> memoryview:
     """Pickle what the tasks of a tick work on.
 
     :raises NotPicklableError: naming the attribute that does not pickle, and
@@ -114,7 +143,7 @@ def pack_exception(exc: BaseException) -> tuple[Any, ...]:
     text = ''.join(traceback.format_exception(exc))
     data: bytes | None = None
     try:
-        data = dump(exc)
+        data = bytes(dump(exc))
         if type(pickle.loads(data)) is not type(exc):  # noqa: S301
             data = None
     except BaseException:
