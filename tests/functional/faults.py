@@ -77,6 +77,18 @@ def three(self, context):
     self.say('three')
 
 
+def note_one(self, context):
+    self.say('note_one', context)
+
+
+def note_two(self, context):
+    self.say('note_two', context)
+
+
+def note_three(self, context):
+    self.say('note_three', context)
+
+
 def count_up(self, context):
     self.count = getattr(self, 'count', 0) + 1
     self.say('count', self.count)
