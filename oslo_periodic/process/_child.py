@@ -227,7 +227,7 @@ def _fingerprints(instance: Any) -> dict[str, Any]:
         if name == '_periodic_state':
             continue
         try:
-            found[name] = bytes(_wire.dump(value))
+            found[name] = _wire.dump(value)
         except Exception:
             found[name] = id(value)
     return found

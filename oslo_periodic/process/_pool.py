@@ -66,7 +66,7 @@ class ProcessPool:
 
     def run(
         self,
-        state: memoryview,
+        state: bytes,
         calls: Sequence[_events.Call],
         settings: _events.Settings,
     ) -> Iterator[_events.Began | _events.Ended]:
@@ -106,9 +106,10 @@ def _no_worker(exc: OSError) -> exceptions.WorkerStartError:
     )
 
 
-def _memory_file(view: memoryview) -> int:
+def _memory_file(data: bytes) -> int:
     fd = _worker.above_standard(os.memfd_create('periodic-tick'))
     try:
+        view = memoryview(data)
         while view:
             view = view[os.write(fd, view) :]
     except BaseException:

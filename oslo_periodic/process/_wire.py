@@ -35,7 +35,7 @@ class _Pickler(pickle.Pickler):
         return _conf.reduce(obj) if light is None else light(obj)
 
 
-def dump(value: Any) -> memoryview:
+def dump(value: Any) -> bytes:
     """Pickle a value.
 
     A ConfigOpts in it crosses as `_conf` says, and what has a method
@@ -43,7 +43,9 @@ def dump(value: Any) -> memoryview:
     """
     buffer = io.BytesIO()
     _Pickler(buffer, pickle.HIGHEST_PROTOCOL).dump(value)
-    return buffer.getbuffer()
+    # Not getbuffer, which spares a copy: CPython 3.12.1 crashes, and 3.13.0
+    # complains, where the garbage collector finds such a view in a cycle.
+    return buffer.getvalue()
 
 
 class Reader:
@@ -75,7 +77,7 @@ class Reader:
         self._view.release()
 
 
-def dump_state(instance: Any, context: Any) -> memoryview:
+def dump_state(instance: Any, context: Any) -> bytes:
     """Pickle what the tasks of a tick work on.
 
     :raises NotPicklableError: naming the attribute that does not pickle, and
@@ -143,7 +145,7 @@ def pack_exception(exc: BaseException) -> tuple[Any, ...]:
     text = ''.join(traceback.format_exception(exc))
     data: bytes | None = None
     try:
-        data = bytes(dump(exc))
+        data = dump(exc)
         if type(pickle.loads(data)) is not type(exc):  # noqa: S301
             data = None
     except BaseException:
