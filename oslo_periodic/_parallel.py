@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+import contextlib
 import logging
 import pickle
 from typing import Any
@@ -88,13 +89,15 @@ class ParallelTick:
                 _events.Call(self._schedule.names[row], self._full_name(row))
                 for row in rows
             ]
-            for event in pool.run(data, calls, _events.Settings(**settings)):
-                row = rows[event.index]
-                if isinstance(event, _events.Began):
-                    waiting.discard(row)
-                    self._begin(row)
-                else:
-                    self._end(row, event)
+            events = pool.run(data, calls, _events.Settings(**settings))
+            with contextlib.closing(events):
+                for event in events:
+                    row = rows[event.index]
+                    if isinstance(event, _events.Began):
+                        waiting.discard(row)
+                        self._begin(row)
+                    else:
+                        self._end(row, event)
         finally:
             for row in list(self._running):
                 self._finish(row, failed=True)

@@ -32,6 +32,7 @@ there is dropped when it comes up, or when there is too much of it.
 from __future__ import annotations
 
 import array
+from collections.abc import Callable
 import math
 import threading
 from typing import Any
@@ -64,6 +65,8 @@ class Schedule:
         self.spacing = array.array('d')
         #: The rows that are due and not started yet.
         self.ready: set[int] = set()
+        #: Called, if set, when a row may be due sooner than it was.
+        self.on_change: Callable[[], None] | None = None
         #: By row, where there were any.
         self.failures: dict[int, int] = {}
         self.missed: dict[int, int] = {}
@@ -105,7 +108,8 @@ class Schedule:
                 self.spacing[row] = spacing
                 self._last_run[row] = last_run
             self._reconsider(row)
-            return row
+        self._changed()
+        return row
 
     def remove(self, name: str) -> None:
         """Forget a row; if it runs, that run is its last."""
@@ -125,12 +129,14 @@ class Schedule:
         with self._lock:
             self._last_run[row] = _NEVER if last_run is None else last_run
             self._reconsider(row)
+        self._changed()
 
     def set_spacing(self, row: int, spacing: float) -> None:
         """Change a row's spacing, counted from its last run."""
         with self._lock:
             self.spacing[row] = spacing
             self._reconsider(row)
+        self._changed()
 
     def hold(self, row: int, held: bool) -> None:
         """Keep a row from becoming due, or let it again."""
@@ -140,6 +146,11 @@ class Schedule:
             else:
                 self._held.discard(row)
             self._reconsider(row)
+
+    @property
+    def next_due(self) -> float:
+        """When the next row is due that is waiting; perhaps too early."""
+        return self._queue.next_due
 
     def is_due(self, now: float) -> bool:
         """Say whether a tick has anything to do; it may err on that side."""
@@ -159,6 +170,13 @@ class Schedule:
         if idle >= at_most and not self.ready:
             return at_most
         return 0.0 if idle < 0 or self.ready else idle
+
+    def due(self, row: int) -> float:
+        """Return when a row is due: minus infinity if it never ran."""
+        spacing, last_run = self.spacing[row], self._last_run[row]
+        if spacing < 0 or row in self._held:
+            return math.inf
+        return -math.inf if last_run != last_run else last_run + spacing
 
     def collect(self, now: float) -> list[int]:
         """Make ready what is due.
@@ -189,7 +207,7 @@ class Schedule:
         :returns: False if it is not ready any more, and must not run.
         """
         with self._lock:
-            if self._place[row] != _READY or self._due(row) > now:
+            if self._place[row] != _READY or self.due(row) > now:
                 return False
             self.ready.discard(row)
             if not self.ready:
@@ -246,13 +264,17 @@ class Schedule:
                 self._reconsider(row)
         return missed
 
+    def _changed(self) -> None:
+        if self.on_change is not None:
+            self.on_change()
+
     def _move_due(self, now: float) -> list[int]:
         moved = []
         queue, place = self._queue, self._place
         while queue.next_due <= now:
             time = queue.next_due
             for row in queue.pop():
-                if place[row] == _WAITING and self._due(row) == time:
+                if place[row] == _WAITING and self.due(row) == time:
                     place[row] = _READY
                     moved.append(row)
                 else:
@@ -260,18 +282,12 @@ class Schedule:
         self.ready.update(moved)
         return moved
 
-    def _due(self, row: int) -> float:
-        spacing, last_run = self.spacing[row], self._last_run[row]
-        if spacing < 0 or row in self._held:
-            return math.inf
-        return -math.inf if last_run != last_run else last_run + spacing
-
     def _reconsider(self, row: int) -> None:
         """Queue a row anew, after something about it has changed."""
         if self._place[row] >= _RUNNING:
             return  # What runs is queued with the values of its end.
         self._leave(row)
-        due = self._due(row)
+        due = self.due(row)
         if due == math.inf:
             self._place[row] = _IDLE
         else:
@@ -292,7 +308,7 @@ class Schedule:
         while self._stale and queue.next_due != math.inf:
             rows = queue.peek()
             for row in rows:
-                if place[row] == _WAITING and self._due(row) == queue.next_due:
+                if place[row] == _WAITING and self.due(row) == queue.next_due:
                     return
             queue.pop()
             self._stale -= len(rows)
@@ -301,5 +317,5 @@ class Schedule:
         queue = _due_queue.DueQueue()
         for row in self.rows.values():
             if self._place[row] == _WAITING:
-                queue.push(self._due(row), row)
+                queue.push(self.due(row), row)
         self._queue, self._stale = queue, 0

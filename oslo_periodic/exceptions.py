@@ -53,6 +53,10 @@ class UnsupportedBackendError(BackendError):
     """The selected backend cannot do what was asked of it."""
 
 
+class RunnerError(PeriodicError):
+    """A PeriodicRunner is used wrongly, or has failed."""
+
+
 class ProcessError(PeriodicError):
     """Base of the errors of the spawn pool."""
 

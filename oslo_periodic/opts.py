@@ -84,6 +84,27 @@ process_opts: list[cfg.Opt] = [
     ),
 ]
 
+runner_opts: list[cfg.Opt] = [
+    cfg.IntOpt(
+        'workers',
+        default=8,
+        min=1,
+        help='Number of periodic tasks that a PeriodicRunner runs at a time. '
+        'It is read when the runner is started. Tasks that are due while all '
+        'workers are busy wait for one in the order in which they are due.',
+    ),
+    cfg.FloatOpt(
+        'graceful_stop_timeout',
+        default=60.0,
+        min=0,
+        help='Seconds that a PeriodicRunner which is stopped waits for the '
+        'tasks that are running.',
+    ),
+]
+
+#: All that is in the group of oslo.periodic.
+group_opts = [*backend_opts, *process_opts, *runner_opts]
+
 
 def list_opts() -> list[tuple[str | None, list[cfg.Opt]]]:
     """List the options for oslo-config-generator.
@@ -92,7 +113,7 @@ def list_opts() -> list[tuple[str | None, list[cfg.Opt]]]:
     """
     return [
         (None, copy.deepcopy(periodic_opts)),
-        (GROUP, copy.deepcopy([*backend_opts, *process_opts])),
+        (GROUP, copy.deepcopy(group_opts)),
     ]
 
 
@@ -104,7 +125,7 @@ def register(conf: Any) -> None:
     """
     conf.register_opts(periodic_opts)
     if isinstance(conf, cfg.ConfigOpts):
-        conf.register_opts([*backend_opts, *process_opts], group=GROUP)
+        conf.register_opts(group_opts, group=GROUP)
 
 
 def backend_choice(conf: Any) -> backends.Choice | None:
@@ -186,3 +207,12 @@ def process_settings(conf: Any, timeout: float | None) -> dict[str, Any]:
             raise ValueError(f'timeout must not be negative: {timeout}')
         settings['task_timeout'] = timeout
     return settings
+
+
+def runner_settings(conf: Any) -> tuple[int, float]:
+    """Read the number of workers, and the seconds for a graceful stop."""
+    if isinstance(conf, cfg.ConfigOpts):
+        group = conf[GROUP]
+        return group.workers, group.graceful_stop_timeout
+    values = {opt.dest: opt.default for opt in runner_opts}
+    return values['workers'], values['graceful_stop_timeout']

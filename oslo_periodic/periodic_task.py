@@ -178,10 +178,8 @@ class PeriodicTasks(metaclass=_PeriodicTasksMeta):
         :returns: how many seconds nothing will be due, from 0 to 60.
         """
         backend = backends.selector.in_use or self._first_use()
-        state = self._periodic_state
-        if state.external:
-            state.hold_external(not self.conf.run_external_periodic_tasks)
-        schedule = state.schedule
+        self._hold_external()
+        schedule = self._periodic_state.schedule
         current_time = now()
         if schedule.is_due(current_time):
             self._run_due(schedule, backend, context, raise_on_error)
@@ -227,14 +225,18 @@ class PeriodicTasks(metaclass=_PeriodicTasksMeta):
             self._first_use()
         from oslo_periodic import _parallel
 
+        self._hold_external()
         state = self._periodic_state
-        if state.external:
-            state.hold_external(not self.conf.run_external_periodic_tasks)
         tick = _parallel.ParallelTick(
             self, state, context, lambda: now(), _nearest_boundary
         )
         tick.run(pool, settings, raise_on_error)
         return state.schedule.idle(now(), DEFAULT_INTERVAL)
+
+    def _hold_external(self) -> None:
+        state = self._periodic_state
+        if state.external:
+            state.hold_external(not self.conf.run_external_periodic_tasks)
 
     def _first_use(self) -> base.Backend:
         caller = sys._getframe(2)

@@ -161,14 +161,15 @@ class _Run:
             if self._error is not None:
                 raise self._error
         except BaseException as exc:
-            # Whoever interrupts the tick (Ctrl-C) wants its tasks to end.
+            # Whoever interrupts the tick (Ctrl-C), here or in what consumes
+            # the events, wants its tasks to end, and all workers with them.
             ended = [*self._jobs]
-            if isinstance(exc, KeyboardInterrupt | SystemExit):
+            if not isinstance(exc, Exception):
                 ended += [*self._free, *self._stopping]
                 self._free.clear()
                 self._stopping.clear()
             self._workers.discard(ended)
-            if isinstance(exc, KeyboardInterrupt | SystemExit):
+            if not isinstance(exc, Exception):
                 self._workers.close()
             raise
         finally:

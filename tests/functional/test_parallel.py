@@ -428,6 +428,7 @@ class TestFaultsOfWorkers(ParallelTestCase):
             self.assertIn('Too many open files', str(exc))
         for fd in filling:
             os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
         self.assertIsNone(service._periodic_last_run['one'])
         self.tick(service)
         self.assertEqual(['one', 'two'], self.said())

@@ -47,7 +47,9 @@ def make(cls=Service):
     return cls(conf)
 '''
 PROGRAM = '''
-import logging, os, sys, time
+import logging, os, signal, sys, time
+# A shell starts what runs in its background with SIGINT ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, {root!r})
 from oslo_config import cfg
 from tests.functional import faults
