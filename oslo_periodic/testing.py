@@ -44,6 +44,7 @@ from oslo_periodic import backends
 from oslo_periodic.backends import base
 from oslo_periodic import exceptions
 from oslo_periodic import periodic_task
+from oslo_periodic import runner
 
 if TYPE_CHECKING:
     _TestCase = unittest.TestCase
@@ -450,3 +451,33 @@ class BackendConformance(_TestCase):
             self.assertEqual(['slow', 'quick'], ran)
             gate.set()
             first.result(PATIENCE)
+
+    # The runner.
+
+    @_rule('under a runner a slow task delays no other, nor overlaps itself')
+    def test_runner(self) -> None:
+        gate, enough = self._gate(), self._gate()
+        slow: list[int] = []
+        quick: list[int] = []
+
+        def wait(self: Any, context: Any) -> None:
+            slow.append(1)
+            gate.wait(PATIENCE)
+
+        def count(self: Any, context: Any) -> None:
+            quick.append(1)
+            if len(quick) == 3:
+                enough.set()
+
+        with backends.override(self.backend):
+            tasks = self._tasks(wait, count)
+            for name in tasks._periodic_spacing:
+                tasks._periodic_spacing[name] = 0.01
+            started = runner.PeriodicRunner(tasks)
+            started.start()
+            try:
+                self.assertIs(True, enough.wait(PATIENCE))
+                self.assertEqual([1], slow)
+            finally:
+                gate.set()
+                self.assertTrue(started.stop(timeout=PATIENCE))
