@@ -469,6 +469,9 @@ class BackendConformance(_TestCase):
             if len(quick) == 3:
                 enough.set()
 
+        # A pool that does the call in submit would never let start return.
+        probe = self._pool(1).submit(gate.wait, PATIENCE)
+        self.assertFalse(probe.done())
         with backends.override(self.backend):
             tasks = self._tasks(wait, count)
             for name in tasks._periodic_spacing:

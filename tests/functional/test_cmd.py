@@ -1,0 +1,792 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The command oslo-periodic, as an operator runs it.
+
+Each test starts the command on a service module and configuration files in a
+directory of its own. What the tasks print is read through a pipe, and that is
+what the signals wait for.
+"""
+
+import csv
+import io
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import fixtures
+import testscenarios
+import yaml
+
+from tests import base
+
+VARIABLE = 'OS_OSLO_PERIODIC__BACKEND'
+#: Seconds from a signal to the end of a process that has nothing to do.
+ENDS_WITHIN = 1
+
+SERVICES = """
+    import os
+    import sys
+    import time
+
+    from oslo_config import cfg
+    from oslo_periodic import backends
+    from oslo_periodic import periodic_task
+
+
+    class Base(periodic_task.PeriodicTasks):
+        def __init__(self, conf):
+            conf.register_opts([cfg.StrOpt('word', default='none')])
+            super().__init__(conf)
+
+        def say(self, *words):
+            print(*words, flush=True)
+
+
+    class Idle(Base):
+        '''Has nothing to do once it has started.'''
+
+        @periodic_task.periodic_task(spacing=3600, run_immediately=True)
+        def tell(self, context):
+            self.say('on', backends.get_backend().name)
+
+
+    class Frequent(Base):
+        '''Prints an option, again and again.'''
+
+        @periodic_task.periodic_task(spacing=0.05, run_immediately=True)
+        def tell(self, context):
+            self.say('word', self.conf.word)
+
+
+    class Slow(Base):
+        '''Has a task that runs until a file is there.'''
+
+        @periodic_task.periodic_task(spacing=3600, run_immediately=True)
+        def wait(self, context):
+            self.say('started')
+            end = time.monotonic() + 30
+            while not os.path.exists('go') and time.monotonic() < end:
+                backends.get_backend().sleep(0.01)
+            self.say('ended')
+
+        @periodic_task.periodic_task(spacing=3600, run_immediately=True)
+        def last(self, context):
+            self.say('last')
+
+
+    class Failing(Base):
+        @periodic_task.periodic_task(spacing=3600, run_immediately=True)
+        def fail(self, context):
+            raise ValueError('on purpose')
+
+        @periodic_task.periodic_task(spacing=3600, run_immediately=True)
+        def after(self, context):
+            self.say('after')
+"""
+
+#: What the user gets wrong; the class named in each test is in here.
+MISTAKES = """
+    from oslo_periodic import periodic_task
+
+
+    def function(conf):
+        pass
+
+
+    class NoTasks:
+        def __init__(self, conf):
+            pass
+
+
+    class NeedsMore(periodic_task.PeriodicTasks):
+        def __init__(self, conf, host):
+            super().__init__(conf)
+
+
+    class Fails(periodic_task.PeriodicTasks):
+        def __init__(self, conf):
+            raise LookupError('no database')
+"""
+
+LISTED = """
+    from oslo_periodic import periodic_task
+    from oslo_service import periodic_task as reference
+
+
+    class Parent(periodic_task.PeriodicTasks):
+        @periodic_task.periodic_task(run_immediately=True)
+        def inherited(self, context):
+            pass
+
+        @periodic_task.periodic_task(spacing=10)
+        def overridden(self, context):
+            pass
+
+        @periodic_task.periodic_task(spacing=20)
+        def undecorated(self, context):
+            pass
+
+        @periodic_task.periodic_task(spacing=25)
+        def removed(self, context):
+            pass
+
+
+    class Tasks(Parent):
+        @periodic_task.periodic_task(spacing=30, name='a name')
+        def overridden(self, context):
+            pass
+
+        def undecorated(self, context):
+            pass
+
+        removed = None
+
+        @periodic_task.periodic_task(spacing=0.5, external_process_ok=True)
+        def external(self, context):
+            pass
+
+        @periodic_task.periodic_task(spacing=-1)
+        def negative(self, context):
+            pass
+
+        @periodic_task.periodic_task(spacing=40, enabled=False)
+        def disabled(self, context):
+            pass
+
+
+    class Nothing(periodic_task.PeriodicTasks):
+        pass
+
+
+    class Old(reference.PeriodicTasks):
+        def __init__(self, conf, host, what_not):
+            raise RuntimeError('list does not make an instance')
+
+        @reference.periodic_task(spacing=50, run_immediately=True)
+        def immediate(self, context):
+            pass
+
+        @reference.periodic_task(external_process_ok=True)
+        def external(self, context):
+            pass
+
+        @reference.periodic_task(spacing=-1)
+        def negative(self, context):
+            pass
+
+        @reference.periodic_task(enabled=False)
+        def disabled(self, context):
+            pass
+"""
+
+
+class Command:
+    """The running command, whose output is read with a deadline."""
+
+    def __init__(self, arguments, directory, environment):
+        self._process = subprocess.Popen(
+            [sys.executable, '-m', 'oslo_periodic.cmd.main', *arguments],
+            cwd=directory,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        self._read = {
+            stream.fileno(): b''
+            for stream in (self._process.stdout, self._process.stderr)
+        }
+        self._stdout, self._stderr = self._read
+        self._open = set(self._read)
+        self._seen = 0
+
+    @property
+    def stdout(self):
+        return self._read[self._stdout].decode()
+
+    @property
+    def stderr(self):
+        return self._read[self._stderr].decode()
+
+    def _read_more(self, end):
+        left = end - time.monotonic()
+        ready = left > 0 and select.select(list(self._open), [], [], left)[0]
+        if not ready:
+            raise AssertionError(
+                f'still waiting; stdout: {self.stdout} stderr: {self.stderr}'
+            )
+        for descriptor in ready:
+            data = os.read(descriptor, 65536)
+            self._read[descriptor] += data
+            if not data:
+                self._open.discard(descriptor)
+
+    def expect(self, line):
+        """Wait until the command prints a line after those waited for."""
+        end = time.monotonic() + base.TIMEOUT
+        while True:
+            found = self.stdout.find(f'{line}\n', self._seen)
+            if found >= 0:
+                self._seen = found + len(line) + 1
+                return
+            if not self._open:
+                raise AssertionError(f'never printed {line}: {self.stderr}')
+            self._read_more(end)
+
+    def expect_error(self, text, times=1):
+        """Wait until a text is on stderr so many times."""
+        end = time.monotonic() + base.TIMEOUT
+        while self.stderr.count(text) < times:
+            if not self._open:
+                raise AssertionError(f'never said {text}: {self.stderr}')
+            self._read_more(end)
+
+    def send(self, number):
+        self._process.send_signal(number)
+
+    def wait(self):
+        """Read to the end and return the exit code."""
+        end = time.monotonic() + base.TIMEOUT
+        while self._open:
+            self._read_more(end)
+        return self._process.wait(base.TIMEOUT)
+
+    def close(self):
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait(base.TIMEOUT)
+        self._process.stdout.close()
+        self._process.stderr.close()
+
+
+class CommandTestCase(base.TestCase):
+    """Writes the services into a directory, and runs the command there."""
+
+    def setUp(self):
+        super().setUp()
+        self.directory = self.useFixture(fixtures.TempDir()).path
+        self.write('services.py', SERVICES)
+
+    def write(self, name, text):
+        path = os.path.join(self.directory, name)
+        # In one step, so that nobody reads half of it.
+        with open(f'{path}.new', 'w') as f:
+            f.write(textwrap.dedent(text))
+        os.rename(f'{path}.new', path)
+        return path
+
+    def start(self, *arguments, environment=None):
+        variables = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(('OS_', 'OSLO_PERIODIC_'))
+        }
+        variables['PYTHONWARNINGS'] = 'ignore'
+        if environment is not None:
+            variables[VARIABLE] = environment
+        command = Command(arguments, self.directory, variables)
+        self.addCleanup(command.close)
+        return command
+
+    def succeed(self, *arguments, environment=None):
+        """Run the command to its end, and return what it printed."""
+        command = self.start(*arguments, environment=environment)
+        self.assertEqual(0, command.wait(), command.stderr)
+        return command.stdout
+
+
+class TestRun(testscenarios.WithScenarios, CommandTestCase):
+    """A service in the foreground, on whichever backend."""
+
+    scenarios = [
+        (name, {'name': name}) for name in ('threading', 'eventlet', 'gevent')
+    ]
+
+    def start_service(self, service, *arguments):
+        return self.start(
+            'run', f'services:{service}', '--backend', self.name, *arguments
+        )
+
+    def check_ends(self, command):
+        """It ends cleanly, and long before anything is due."""
+        start = time.monotonic()
+        self.assertEqual(0, command.wait(), command.stderr)
+        return time.monotonic() - start
+
+    def test_once(self):
+        command = self.start_service('Idle', '--once')
+        self.assertEqual(0, command.wait(), command.stderr)
+        self.assertEqual(f'on {self.name}\n', command.stdout)
+
+    def test_for(self):
+        start = time.monotonic()
+        command = self.start_service('Frequent', '--for', '0.5')
+        self.assertEqual(0, command.wait(), command.stderr)
+        self.assertGreaterEqual(time.monotonic() - start, 0.5)
+        ran = command.stdout.count('word none\n')
+        # At most one run for each spacing, and more than one tick.
+        self.assertTrue(2 <= ran <= 12, ran)
+
+    def test_sigterm(self):
+        command = self.start_service('Idle')
+        command.expect(f'on {self.name}')
+        command.send(signal.SIGTERM)
+        self.assertLess(self.check_ends(command), ENDS_WITHIN)
+        self.assertIn('Ending because of SIGTERM', command.stderr)
+
+    def test_sigint(self):
+        command = self.start_service('Idle')
+        command.expect(f'on {self.name}')
+        command.send(signal.SIGINT)
+        self.assertLess(self.check_ends(command), ENDS_WITHIN)
+        self.assertIn('Ending because of SIGINT', command.stderr)
+
+    def test_running_task_is_waited_for(self):
+        command = self.start_service('Slow')
+        command.expect('started')
+        command.send(signal.SIGTERM)
+        command.expect_error('Ending because of SIGTERM')
+        self.assertEqual('started\n', command.stdout)
+        self.write('go', '')
+        self.assertEqual(0, command.wait(), command.stderr)
+        self.assertTrue(
+            command.stdout.startswith('started\nended\n'), command.stdout
+        )
+
+    def test_sighup(self):
+        path = self.write('service.conf', '[DEFAULT]\nword = old\n')
+        command = self.start_service('Frequent', '--config-file', path)
+        command.expect('word old')
+        self.write('service.conf', '[DEFAULT]\nword = new\n')
+        command.send(signal.SIGHUP)
+        command.expect('word new')
+        command.send(signal.SIGTERM)
+        self.assertEqual(0, command.wait(), command.stderr)
+
+    def test_sighup_while_nothing_is_due(self):
+        path = self.write('service.conf', '[DEFAULT]\nword = old\n')
+        command = self.start_service('Idle', '--config-file', path)
+        command.expect(f'on {self.name}')
+        for times in (1, 2):
+            command.send(signal.SIGHUP)
+            command.expect_error('The configuration was read again', times)
+        command.send(signal.SIGTERM)
+        self.assertEqual(0, command.wait(), command.stderr)
+
+
+class TestRunOnce(CommandTestCase):
+    """What does not depend on the backend."""
+
+    def test_sighup_with_a_broken_file(self):
+        path = self.write('service.conf', '[DEFAULT]\nword = old\n')
+        command = self.start('run', 'services:Frequent', '--config-file', path)
+        command.expect('word old')
+        self.write('service.conf', 'rubbish\n')
+        command.send(signal.SIGHUP)
+        command.expect_error('Failed to parse')
+        self.assertIn(path, command.stderr)
+        command.expect('word old')
+        self.write('service.conf', '[DEFAULT]\nword = new\n')
+        command.send(signal.SIGHUP)
+        command.expect('word new')
+        command.send(signal.SIGTERM)
+        self.assertEqual(0, command.wait(), command.stderr)
+
+    def test_failing_task_is_logged(self):
+        command = self.start('run', 'services:Failing', '--once')
+        self.assertEqual(0, command.wait(), command.stderr)
+        self.assertEqual('after\n', command.stdout)
+        self.assertIn('Error during Failing.fail', command.stderr)
+        self.assertIn('ValueError: on purpose', command.stderr)
+
+    def test_all_tasks_of_a_tick(self):
+        self.write('go', '')
+        out = self.succeed('run', 'services:Slow', '--once')
+        self.assertEqual('started\nended\nlast\n', out)
+
+    def test_class_of_oslo_service(self):
+        self.write(
+            'old.py',
+            """
+            from oslo_service import periodic_task
+
+
+            class Old(periodic_task.PeriodicTasks):
+                @periodic_task.periodic_task(run_immediately=True)
+                def tell(self, context):
+                    print('old')
+            """,
+        )
+        self.assertEqual('old\n', self.succeed('run', 'old:Old', '--once'))
+
+    def test_later_file_wins(self):
+        first = self.write('first.conf', '[DEFAULT]\nword = first\n')
+        second = self.write('second.conf', '[DEFAULT]\nword = second\n')
+        files = ('--config-file', first, '--config-file', second)
+        out = self.succeed('run', 'services:Frequent', '--once', *files)
+        self.assertEqual('word second\n', out)
+
+
+class TestChoice(CommandTestCase):
+    """Who chooses the backend of a service that is run."""
+
+    def run_once(self, *arguments, environment=None):
+        return self.succeed(
+            'run',
+            'services:Idle',
+            '--once',
+            *arguments,
+            environment=environment,
+        )
+
+    def test_default(self):
+        self.assertEqual('on threading\n', self.run_once())
+
+    def test_configuration(self):
+        path = self.write('c.conf', '[oslo_periodic]\nbackend = gevent\n')
+        self.assertEqual('on gevent\n', self.run_once('--config-file', path))
+
+    def test_option_counts_more_than_the_file(self):
+        path = self.write('c.conf', '[oslo_periodic]\nbackend = gevent\n')
+        out = self.run_once('--config-file', path, '--backend', 'eventlet')
+        self.assertEqual('on eventlet\n', out)
+
+    def test_environment(self):
+        out = self.run_once(environment='eventlet')
+        self.assertEqual('on eventlet\n', out)
+
+    def test_patched_by_the_service(self):
+        self.write(
+            'patched.py',
+            """
+            import eventlet
+            eventlet.monkey_patch()
+            from services import Idle
+            """,
+        )
+        command = self.start('run', 'patched:Idle')
+        command.expect('on eventlet')
+        command.send(signal.SIGTERM)
+        self.assertEqual(0, command.wait(), command.stderr)
+
+
+class TestMistakes(testscenarios.WithScenarios, CommandTestCase):
+    """Each is one line that says what is wrong, and no traceback."""
+
+    scenarios = [
+        (
+            name,
+            {
+                'arguments': arguments.split(),
+                'environment': environment,
+                'says': says,
+            },
+        )
+        for name, arguments, environment, says in (
+            (
+                'no such module',
+                'run no_such_module:Service',
+                None,
+                ("no module 'no_such_module'",),
+            ),
+            (
+                'no such submodule',
+                'run json.nothing:Service',
+                None,
+                ("no module 'json.nothing'",),
+            ),
+            (
+                'module fails',
+                'run failing:Service',
+                None,
+                ("'failing' cannot be imported", 'RuntimeError: in line 2'),
+            ),
+            (
+                'module is no Python',
+                'run rubbish:Service',
+                None,
+                ("'rubbish' cannot be imported", 'SyntaxError', 'line 1'),
+            ),
+            (
+                'module needs another',
+                'run needing:Service',
+                None,
+                ("'needing' needs 'not_there'", 'not installed'),
+            ),
+            (
+                'no such class',
+                'run services:Services',
+                None,
+                ("'services' has no 'Services'",),
+            ),
+            (
+                'no class named',
+                'run services',
+                None,
+                ("'services' is not of the form MODULE:CLASS",),
+            ),
+            (
+                'not a class',
+                'run mistakes:function',
+                None,
+                ('mistakes:function', 'not a class'),
+            ),
+            (
+                'not a PeriodicTasks',
+                'run mistakes:NoTasks',
+                None,
+                ('mistakes:NoTasks is not a PeriodicTasks',),
+            ),
+            (
+                'class needs more',
+                'run mistakes:NeedsMore',
+                None,
+                ('NeedsMore(conf) failed', "'host'"),
+            ),
+            (
+                'class fails',
+                'run mistakes:Fails',
+                None,
+                ('Fails(conf) failed', 'no database', 'mistakes.py:21'),
+            ),
+            (
+                'no such file',
+                'run services:Idle --config-file nothing.conf',
+                None,
+                ('nothing.conf',),
+            ),
+            (
+                'file is a directory',
+                'run services:Idle --config-file .',
+                None,
+                ('directory',),
+            ),
+            (
+                'malformed file',
+                'run services:Idle --config-file malformed.conf',
+                None,
+                ('malformed.conf:2', 'rubbish'),
+            ),
+            (
+                'unknown backend in an option',
+                'run services:Idle --backend evenlet',
+                None,
+                ("no backend 'evenlet'", '--backend', 'eventlet, '),
+            ),
+            (
+                'unknown backend in the file',
+                'run services:Idle --config-file unknown.conf',
+                None,
+                ("no backend 'evenlet'", 'unknown.conf', 'eventlet, '),
+            ),
+            (
+                'unknown backend in the environment',
+                'run services:Idle',
+                'evenlet',
+                ("no backend 'evenlet'", VARIABLE, 'eventlet, '),
+            ),
+            (
+                'broken backend',
+                'run services:Idle --backend broken',
+                None,
+                ("'broken'", 'broken on purpose'),
+            ),
+            (
+                'broken backend in the environment',
+                'run services:Idle',
+                'broken',
+                ("'broken'", 'broken on purpose'),
+            ),
+            (
+                'contradiction',
+                'run services:Idle --config-file threading.conf',
+                'eventlet',
+                ("'eventlet'", VARIABLE, "'threading'", 'threading.conf'),
+            ),
+            (
+                'list: not a PeriodicTasks',
+                'list mistakes:NoTasks',
+                None,
+                ('mistakes:NoTasks is not a PeriodicTasks',),
+            ),
+            (
+                'list: no such module',
+                'list no_such_module:Service',
+                None,
+                ("no module 'no_such_module'",),
+            ),
+            (
+                'list: unknown backend in the environment',
+                'list services:Idle',
+                'evenlet',
+                ("no backend 'evenlet'", VARIABLE),
+            ),
+        )
+    ]
+
+    def setUp(self):
+        super().setUp()
+        self.write('mistakes.py', MISTAKES)
+        self.write('failing.py', "\nraise RuntimeError('in line 2')\n")
+        self.write('rubbish.py', 'class:\n')
+        self.write('needing.py', 'import not_there\n')
+        self.write('malformed.conf', '[DEFAULT]\nrubbish\n')
+        self.write('unknown.conf', '[oslo_periodic]\nbackend = evenlet\n')
+        self.write('threading.conf', '[oslo_periodic]\nbackend = threading\n')
+
+    def test_one_line(self):
+        command = self.start(*self.arguments, environment=self.environment)
+        self.assertEqual(1, command.wait(), command.stderr)
+        self.assertEqual('', command.stdout)
+        self.assertEqual(1, command.stderr.count('\n'), command.stderr)
+        self.assertNotIn('Traceback', command.stderr)
+        for text in self.says:
+            self.assertIn(text, command.stderr)
+
+
+class TestMistakesOfTime(CommandTestCase):
+    """Those are told with the usage, as argparse does."""
+
+    def test_not_a_length_of_time(self):
+        for text in ('soon', '-1', 'inf'):
+            command = self.start('run', 'services:Idle', '--for', text)
+            self.assertEqual(2, command.wait(), command.stderr)
+            self.assertIn(text, command.stderr.splitlines()[-1])
+            self.assertNotIn('Traceback', command.stderr)
+
+    def test_once_and_for(self):
+        command = self.start('run', 'services:Idle', '--once', '--for', '1')
+        self.assertEqual(2, command.wait(), command.stderr)
+        self.assertIn('not allowed with', command.stderr)
+
+
+class TestList(CommandTestCase):
+    """What a class has, whichever library it is built on."""
+
+    COLUMNS = [
+        'Name',
+        'Spacing',
+        'First run',
+        'Enabled',
+        'External',
+        'Defined in',
+    ]
+    TASKS = [
+        ['inherited', 60, 'immediately', True, False, 'listed:7'],
+        ['a name', 30, 'after 30 s', True, False, 'listed:25'],
+        ['undecorated', 20, 'after 20 s', True, False, 'listed:29'],
+        ['external', 0.5, 'after 0.5 s', True, True, 'listed:34'],
+        ['negative', -1, 'never', False, False, 'listed:38'],
+        ['disabled', 40, 'never', False, False, 'listed:42'],
+    ]
+    OLD = [
+        ['immediate', 50, 'immediately', True, False, 'listed:55'],
+        ['external', 60, 'after 60 s', True, True, 'listed:59'],
+        ['negative', -1, 'never', False, False, 'listed:63'],
+        ['disabled', 0, 'never', False, False, 'listed:67'],
+    ]
+
+    def setUp(self):
+        super().setUp()
+        self.write('listed.py', LISTED)
+
+    def listed(self, name, kind):
+        return self.succeed('list', f'listed:{name}', '-f', kind)
+
+    def as_dicts(self, rows):
+        return [dict(zip(self.COLUMNS, row, strict=True)) for row in rows]
+
+    def test_json(self):
+        rows = json.loads(self.listed('Tasks', 'json'))
+        self.assertEqual(self.as_dicts(self.TASKS), rows)
+
+    def test_yaml(self):
+        rows = yaml.safe_load(self.listed('Tasks', 'yaml'))
+        self.assertEqual(self.as_dicts(self.TASKS), rows)
+
+    def test_csv(self):
+        rows = list(csv.reader(io.StringIO(self.listed('Tasks', 'csv'))))
+        self.assertEqual(self.COLUMNS, rows[0])
+        names = [row[0] for row in rows[1:]]
+        self.assertEqual([row[0] for row in self.TASKS], names)
+        first_run = [row[2] for row in rows[1:]]
+        self.assertEqual([row[2] for row in self.TASKS], first_run)
+
+    def test_table(self):
+        table = self.listed('Tasks', 'table')
+        self.assertEqual(table, self.succeed('list', 'listed:Tasks'))
+        lines = table.splitlines()
+        cells = [
+            [cell.strip() for cell in line.strip('|').split('|')]
+            for line in lines
+            if line.startswith('|')
+        ]
+        self.assertEqual(self.COLUMNS, cells[0])
+        expected = [[str(cell) for cell in row] for row in self.TASKS]
+        places = [row[-1] for row in cells[1:]]
+        self.assertEqual([row[-1] for row in expected], places)
+        self.assertEqual(
+            [row[2:5] for row in expected], [row[2:5] for row in cells[1:]]
+        )
+
+    def test_class_of_oslo_service(self):
+        rows = json.loads(self.listed('Old', 'json'))
+        self.assertEqual(self.as_dicts(self.OLD), rows)
+
+    def test_class_without_tasks(self):
+        self.assertEqual([], json.loads(self.listed('Nothing', 'json')))
+
+
+class TestBackends(CommandTestCase):
+    """What there is, and what would be chosen here and why."""
+
+    def rows(self, environment=None):
+        out = self.succeed('backends', '-f', 'json', environment=environment)
+        return {row['Name']: row for row in json.loads(out)}
+
+    def test_default(self):
+        rows = self.rows()
+        self.assertLessEqual(
+            {'broken', 'eventlet', 'exits', 'gevent', 'threading'}, set(rows)
+        )
+        self.assertEqual('oslo.periodic', rows['threading']['Distribution'])
+        self.assertEqual('default', rows['threading']['Chosen by'])
+        self.assertEqual('', rows['eventlet']['Chosen by'])
+        self.assertEqual('cooperative', rows['eventlet']['Capabilities'])
+        self.assertEqual('periodic-gevent', rows['gevent']['Distribution'])
+        self.assertEqual('1.0', rows['gevent']['Version'])
+        self.assertEqual('', rows['gevent']['Error'])
+        self.assertIn('broken on purpose', rows['broken']['Error'])
+
+    def test_environment(self):
+        rows = self.rows('gevent')
+        self.assertIn(VARIABLE, rows['gevent']['Chosen by'])
+        self.assertEqual('', rows['threading']['Chosen by'])
+
+
+class TestHelp(CommandTestCase):
+    def test_commands(self):
+        out = self.succeed('--help')
+        for command in ('run', 'list', 'backends'):
+            self.assertTrue(re.search(rf'^ +{command} +\w', out, re.M), out)
+
+    def test_options_of_run(self):
+        out = self.succeed('run', '--help')
+        for option in ('--config-file', '--backend', '--once', '--for'):
+            self.assertIn(option, out)
