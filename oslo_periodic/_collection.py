@@ -229,8 +229,14 @@ def _resolve(cls: type, found: _Found) -> _Found | None:
     if _task.is_decorated(override):
         return _Found(_task.read(override), attribute, definer)
     if callable(override):
-        task = dataclasses.replace(found.task, function=override)
+        task = found.task._replace(function=override)
         return _Found(task, attribute, definer)
+    if override is not None:
+        raise exceptions.InvalidPeriodicTaskArg(
+            f'{definer.__qualname__}.{attribute} overrides a periodic task '
+            f'with {override!r}, which cannot be called: None removes the '
+            'task, and a plain function replaces it.'
+        )
     return None
 
 

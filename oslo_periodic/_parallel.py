@@ -62,6 +62,7 @@ class ParallelTick:
         self._class_name = type(tasks).__name__
         #: By row: when it began, and its last run.
         self._running: dict[int, tuple[float, float]] = {}
+        self._ended: set[int] = set()
         self._failures: list[tuple[str, BaseException]] = []
 
     def run(
@@ -73,40 +74,48 @@ class ParallelTick:
         :param settings: the fields of its settings.
         :param raise_on_error: whether to raise the first error of a task.
         """
-        now = self._now()
-        rows = [
-            row
-            for row in self._schedule.collect(now)
-            if self._schedule.start(row, now)
-        ]
-        if not rows:
-            return
-        waiting = set(rows)
+        rows = self._schedule.collect(self._now())
+        started: list[int] = []
         try:
-            self._check_functions(rows)
-            data = _wire.dump_state(self._tasks, self._context)
-            calls = [
-                _events.Call(self._schedule.names[row], self._full_name(row))
-                for row in rows
-            ]
-            events = pool.run(data, calls, _events.Settings(**settings))
-            with contextlib.closing(events):
-                for event in events:
-                    row = rows[event.index]
-                    if isinstance(event, _events.Began):
-                        waiting.discard(row)
-                        self._begin(row)
-                    else:
-                        self._end(row, event)
+            for row in rows:
+                if self._schedule.start(row):
+                    started.append(row)
+            if started:
+                self._run_rows(pool, started, settings)
+        except BaseException as exc:
+            if isinstance(exc, KeyboardInterrupt | SystemExit):
+                # Whoever wants the service to end wants no workers left.
+                pool.close()
+            raise_on_error = False
+            raise
         finally:
             for row in list(self._running):
-                self._finish(row, failed=True)
+                self._end_interrupted(row)
             # What has not begun is as due as it was.
-            for row in waiting:
-                self._schedule.release(row)
+            for row in started:
+                if row not in self._ended:
+                    self._schedule.release(row)
             self._report(raise_on_error)
         if raise_on_error and self._failures:
             raise self._first_failure()
+
+    def _run_rows(
+        self, pool: Any, rows: list[int], settings: dict[str, Any]
+    ) -> None:
+        self._check_functions(rows)
+        data = _wire.dump_state(self._tasks, self._context)
+        calls = [
+            _events.Call(self._schedule.names[row], self._full_name(row))
+            for row in rows
+        ]
+        events = pool.run(data, calls, _events.Settings(**settings))
+        with contextlib.closing(events):
+            for event in events:
+                row = rows[event.index]
+                if isinstance(event, _events.Began):
+                    self._begin(row)
+                else:
+                    self._end(row, event)
 
     def _check_functions(self, rows: list[int]) -> None:
         listed = dict(self._state.owner._periodic_collection.listed)
@@ -128,15 +137,22 @@ class ParallelTick:
         return f'{self._class_name}.{self._schedule.names[row]}'
 
     def _begin(self, row: int) -> None:
+        boundary = self._boundary(
+            self._schedule.last_run(row), self._schedule.spacing[row]
+        )
+        self._running[row] = (self._now(), boundary)
+        self._schedule.move_last_run(row, boundary)
         LOG.debug(
             'Running periodic task %(full_task_name)s (parallel)',
             {'full_task_name': self._full_name(row)},
         )
-        boundary = self._boundary(
-            self._schedule.last_run(row), self._schedule.spacing[row]
+
+    def _end_interrupted(self, row: int) -> None:
+        self._finish(row, failed=True)
+        LOG.warning(
+            'Periodic task %(full_task_name)s was ended with its tick',
+            {'full_task_name': self._full_name(row)},
         )
-        self._schedule.move_last_run(row, boundary)
-        self._running[row] = (self._now(), boundary)
 
     def _end(self, row: int, event: _events.Ended) -> None:
         self._finish(row, failed=event.failure is not None)
@@ -148,6 +164,7 @@ class ParallelTick:
 
     def _finish(self, row: int, failed: bool) -> None:
         started, boundary = self._running.pop(row)
+        self._ended.add(row)
         ended = self._now()
         missed = self._schedule.finish(row, started, ended, boundary, failed)
         if missed:
@@ -184,5 +201,8 @@ class ParallelTick:
     def _first_failure(self) -> BaseException:
         first = self._failures[0][1]
         for name, exc in self._failures[1:]:
-            first.add_note(f'{name} failed, too: {type(exc).__name__}: {exc}')
+            first.add_note(
+                f'{name} failed, too: {type(exc).__name__}: '
+                f'{_wire.safe_text(exc)}'
+            )
         return first

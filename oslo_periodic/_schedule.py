@@ -16,7 +16,7 @@ Pure data. It knows neither the clock nor what a task is: the drivers bring
 the time along, and get back what they put in. A tick goes::
 
     collect(now)          the rows that are due
-    start(row, now)       whether to run one; it is marked as running then
+    start(row)            whether to run one; it is marked as running then
     ... the task ...
     finish(row, ...)      back into the queue of due times
 
@@ -44,6 +44,8 @@ from oslo_periodic import _due_queue
 _IDLE, _WAITING, _READY, _RUNNING, _GONE = range(5)
 #: Stale queue items that are tolerated whatever the number of rows.
 _SLACK = 64
+#: Runs that are counted as missed, at most: a spacing may be tiny.
+_MOST_MISSED = 2.0**53
 #: What the column of last runs holds for "never", and array has no None for.
 _NEVER = math.nan
 
@@ -199,15 +201,15 @@ class Schedule:
         with self._lock:
             return self._move_due(now)
 
-    def start(self, row: int, now: float) -> bool:
+    def start(self, row: int) -> bool:
         """Mark a ready row as running.
 
         :param row: as :meth:`collect` gave it.
-        :param now: the current time.
         :returns: False if it is not ready any more, and must not run.
         """
         with self._lock:
-            if self._place[row] != _READY or self.due(row) > now:
+            # What has changed since it was collected is not ready any more.
+            if self._place[row] != _READY:
                 return False
             self.ready.discard(row)
             if not self.ready:
@@ -256,7 +258,8 @@ class Schedule:
                 ended - started > spacing > 0
                 and self._last_run[row] == boundary
             ):
-                missed = math.ceil((ended - boundary) / spacing) - 1
+                quotient = min((ended - boundary) / spacing, _MOST_MISSED)
+                missed = math.ceil(quotient) - 1
                 self._last_run[row] = boundary + missed * spacing
                 self.missed[row] = self.missed.get(row, 0) + missed
             if self._place[row] == _RUNNING:

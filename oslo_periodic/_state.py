@@ -117,13 +117,15 @@ class State:
         if a task asks for it. Of the functions that were added to the
         instance only those travel that can be imported.
         """
-        listed = dict(self.owner._periodic_collection.listed)
         added, rows = {}, []
         for name, row in list(self.schedule.rows.items()):
             function = self.schedule.tasks[row]
             last_run = self.schedule.last_run(row)
             rows.append((name, self.schedule.spacing[row], last_run))
-            if listed.get(name) is not function and is_importable(function):
+            attribute = getattr(function, '__name__', '')
+            if getattr(self.owner, attribute, None) is function:
+                continue  # The class has it in the worker, too.
+            if is_importable(function):
                 added[name] = function
         return _unpack, (self.owner, added, pickle.dumps(rows))
 
@@ -136,7 +138,8 @@ class State:
         self.schedule = _schedule.Schedule()
         for name, spacing, last_run in pickle.loads(rows):  # noqa: S301
             function = functions.get(name)
-            self.schedule.add(name, function, spacing, last_run)
+            if function is not None:
+                self.schedule.add(name, function, spacing, last_run)
         return self.schedule
 
     def add(self, task: _task.Task, spacing: float, now: float) -> None:

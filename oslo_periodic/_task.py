@@ -15,12 +15,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-import dataclasses
-import difflib
 import inspect
 import math
 import numbers
 from typing import Any
+from typing import NamedTuple
 
 from oslo_periodic import exceptions
 
@@ -44,8 +43,7 @@ class Decorated:
     """
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Task:
+class Task(NamedTuple):
     """What a task is, as the decorator was told."""
 
     name: str
@@ -144,6 +142,9 @@ def check_arguments(arguments: dict[str, Any]) -> None:
     for argument in arguments:
         if argument in _ARGUMENTS:
             continue
+        # Here, as hardly anybody needs it, and importing it takes its time.
+        import difflib
+
         close = difflib.get_close_matches(argument, _ARGUMENTS, 1)
         hint = (
             f'did you mean {close[0]!r}?'
@@ -163,16 +164,18 @@ def normal_spacing(spacing: Any, name: str) -> float:
     :param name: the task's name, for the error's text.
     :raises InvalidPeriodicTaskArg: if it is no length of time.
     """
-    if (
-        not isinstance(spacing, numbers.Real)
-        or isinstance(spacing, bool)
-        or not math.isfinite(spacing)
-    ):
+    try:
+        # A bool is a Real, and no length of time.
+        if isinstance(spacing, bool) or not isinstance(spacing, numbers.Real):
+            raise TypeError
+        if not math.isfinite(spacing):
+            raise OverflowError
+    except (TypeError, OverflowError):
         raise exceptions.InvalidPeriodicTaskArg(
             f'The spacing of the periodic task {name!r} must be a finite '
             f'number of seconds, not {spacing!r}; a negative one disables '
             'the task.'
-        )
+        ) from None
     # A number, as Real has no static type that float arithmetic knows.
     seconds: Any = spacing
     return seconds or DEFAULT_INTERVAL

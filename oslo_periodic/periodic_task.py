@@ -147,6 +147,8 @@ class PeriodicTasks(metaclass=_PeriodicTasksMeta):
         choice = opts.backend_choice(conf)
         if choice is not None:
             backends.selector.choose(choice)
+        # A backend that cannot be loaded is an error now, not at a tick.
+        backends.get_backend()
         self._periodic_state = _state.State(type(self), now())
 
     def add_periodic_task(self, task: Any) -> None:
@@ -257,7 +259,7 @@ class PeriodicTasks(metaclass=_PeriodicTasksMeta):
         pending = schedule.collect(current_time)
         while pending:
             row = heapq.heappop(pending)
-            if not schedule.start(row, current_time):
+            if not schedule.start(row):
                 continue
             self._run_task(
                 schedule, row, context, current_time, raise_on_error
@@ -279,14 +281,18 @@ class PeriodicTasks(metaclass=_PeriodicTasksMeta):
         started: float,
         raise_on_error: bool,
     ) -> None:
-        if LOG.isEnabledFor(logging.DEBUG):
-            LOG.debug(
-                'Running periodic task %(full_task_name)s',
-                {'full_task_name': self._full_name(schedule, row)},
+        try:
+            if LOG.isEnabledFor(logging.DEBUG):
+                LOG.debug(
+                    'Running periodic task %(full_task_name)s',
+                    {'full_task_name': self._full_name(schedule, row)},
+                )
+            boundary = _nearest_boundary(
+                schedule.last_run(row), schedule.spacing[row]
             )
-        boundary = _nearest_boundary(
-            schedule.last_run(row), schedule.spacing[row]
-        )
+        except BaseException:
+            schedule.release(row)
+            raise
         schedule.move_last_run(row, boundary)
         failed = True
         try:

@@ -202,7 +202,7 @@ class PeriodicRunner:
             schedule = instance._periodic_state.schedule
             for row in schedule.collect(now):
                 time_due = schedule.due(row)
-                if schedule.start(row, now):
+                if schedule.start(row):
                     due.append((time_due, number, row))
         for time_due, number, row in sorted(due):
             # What never ran is due now.

@@ -472,6 +472,13 @@ class BackendConformance(_TestCase):
         # A pool that does the call in submit would never let start return.
         probe = self._pool(1).submit(gate.wait, PATIENCE)
         self.assertFalse(probe.done())
+        # And one whose events do not wait would never let anybody run.
+        event = self.backend.event()
+        event.set()
+        event.clear()
+        start = time.monotonic()
+        self.assertIs(False, event.wait(_SHORT))
+        self.assertGreaterEqual(time.monotonic() - start, _SHORT * 0.9)
         with backends.override(self.backend):
             tasks = self._tasks(wait, count)
             for name in tasks._periodic_spacing:

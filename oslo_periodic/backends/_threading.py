@@ -70,7 +70,7 @@ class ThreadingBackend(base.Backend):
             raise ValueError(f'processes must be at least 1, not {processes}')
         refuse_patched_threads()
         with self._lock:
-            if self._workers is None:
+            if self._workers is None or self._workers.closed:
                 self._workers = _workers.Workers()
                 weakref.finalize(self, self._workers.close)
         return _pool.ProcessPool(self._workers, processes)

@@ -23,7 +23,6 @@ import pickle
 import signal
 import socket
 import sys
-import threading
 from typing import Any
 
 from oslo_periodic.process import _logs
@@ -49,12 +48,24 @@ def main(arguments: list[str]) -> None:
     worker.serve()
     # Not sys.exit: a thread that a task has left behind must not keep the
     # process, and its atexit handlers are the parent's business.
+    _flush()
+    os._exit(0)
+
+
+def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except (AttributeError, OSError, ValueError):
-            pass
-    os._exit(0)
+            pass  # It is closed, or nobody listens any more.
+
+
+def _leave_the_pipe() -> None:
+    """Let a child that a task has forked log to its standard error.
+
+    Two processes that write to the pipe would mix up their messages.
+    """
+    logging.root.handlers[:] = [logging.StreamHandler()]
 
 
 def _die_with_parent(fd: int) -> None:
@@ -94,14 +105,14 @@ class Worker:
 
     def __init__(self, name: str, commands: socket.socket, fd: int) -> None:
         self._commands = commands
-        self._sender = _wire.Sender(fd, threading.Lock())
+        self._sender = _wire.Sender(fd)
         self._handler = _logs.ForwardingHandler(self._sender, name)
         self._state: mmap.mmap | None = None
         self._main: dict[str, Any] = {}
         #: The tasks of which it is known what they change.
         self._watched: set[Any] = set()
         logging.root.handlers[:] = [self._handler]
-        logging.captureWarnings(False)
+        os.register_at_fork(after_in_child=_leave_the_pipe)
 
     def serve(self) -> None:
         """Do what the parent says, until it says stop or is gone."""
@@ -121,10 +132,12 @@ class Worker:
             else:
                 self._forget()
 
-    def _tick(self, fd: int, levels: Any, main: dict[str, Any]) -> None:
+    def _tick(self, fd: int, setup: Any, main: dict[str, Any]) -> None:
         self._forget()
-        if levels is not None:
-            _logs.apply_levels(*levels)
+        if setup is not None:
+            levels, disabled, path = setup
+            _logs.apply_levels(levels, disabled)
+            sys.path[:] = path
         self._main = main
         self._state = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
         os.close(fd)
@@ -155,6 +168,7 @@ class Worker:
             self._watched.add(key)
             changed = _changes(before, _fingerprints(instance))
         self._handler.task = None
+        _flush()
         self._sender.send('ended', failure, changed)
 
     def _load(self, name: str) -> tuple[Any, Any, Any]:
@@ -164,7 +178,14 @@ class Worker:
             instance, context = _Unpickler(reader, self._main).load()
         finally:
             reader.release()
-        return instance, context, instance._periodic_state.function(name)
+        function = instance._periodic_state.function(name)
+        if function is None:
+            raise LookupError(
+                f'{type(instance).__qualname__} has no periodic task {name!r} '
+                'in a worker process: see that its module defines it there, '
+                'too, or add it with add_periodic_task'
+            )
+        return instance, context, function
 
 
 class _Unpickler(pickle.Unpickler):

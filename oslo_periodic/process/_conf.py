@@ -49,8 +49,12 @@ def _restore(data: bytes, is_global: bool) -> Any:
     if not is_global:
         return pickle.loads(data)  # noqa: S301
     if data != _applied:
+        known = list(_infos(cfg.CONF))
         pickle.loads(data)  # noqa: S301
         _applied = data
+        # The parent may lack what a task has imported here.
+        for group, _name, info in known:
+            _register(cfg.CONF, group, info['opt'], False)
     return cfg.CONF
 
 

@@ -61,7 +61,7 @@ class ForwardingHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Send a record, with what a pipe can take of it."""
         try:
-            self._sender.send('log', self._prepare(record))
+            self._sender.send('log', pickle.dumps(self._prepare(record)))
         except Exception:
             self.handleError(record)
 
@@ -77,17 +77,14 @@ class ForwardingHandler(logging.Handler):
             record.exc_info = None
         record.processName = self._process_name
         record.periodic_task = self.task
-        attributes = dict(vars(record))
-        try:
-            pickle.dumps(attributes)
-        except Exception:
-            attributes = {k: _sendable(v) for k, v in attributes.items()}
-        return attributes
+        return {key: _sendable(v) for key, v in vars(record).items()}
 
 
 def _sendable(value: Any) -> Any:
+    if value is None or isinstance(value, str | int | float):
+        return value
     try:
-        pickle.dumps(value)
+        pickle.loads(pickle.dumps(value))  # noqa: S301
     except Exception:
         return repr(value)
     return value
@@ -101,15 +98,15 @@ class Collector:
     """
 
     def __init__(self) -> None:
-        self._records: collections.deque[dict[str, Any]]
+        self._records: collections.deque[bytes]
         self._records = collections.deque()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def put(self, attributes: dict[str, Any]) -> None:
+    def put(self, record: bytes) -> None:
         """Take a record that a worker has sent."""
         with self._lock:
-            self._records.append(attributes)
+            self._records.append(record)
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._handle, name='periodic-logs', daemon=True
@@ -131,9 +128,9 @@ class Collector:
                 if not self._records:
                     self._thread = None
                     return
-                attributes = self._records.popleft()
+                data = self._records.popleft()
             try:
-                record = logging.makeLogRecord(attributes)
+                record = logging.makeLogRecord(_wire.load(data))
                 logger = logging.getLogger(record.name)
                 if logger.isEnabledFor(record.levelno):
                     logger.handle(record)

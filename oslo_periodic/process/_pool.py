@@ -37,6 +37,8 @@ from oslo_periodic.process import _workers
 _TRIES = 5
 #: Seconds for a worker to start and load the instance, imports included.
 _LOAD_TIMEOUT = 120.0
+#: Milliseconds, the longest that poll can wait; then it is called again.
+_MAX_POLL = 2**31 - 1
 
 
 class _Job:
@@ -94,6 +96,10 @@ class ProcessPool:
         run = _Run(self._workers, file, calls, settings)
         return run.events(min(self.processes, len(calls)))
 
+    def close(self) -> None:
+        """End the workers, those of others included."""
+        self._workers.close()
+
 
 def _importing_main() -> bool:
     child = sys.modules.get('oslo_periodic.process._child')
@@ -132,7 +138,11 @@ class _Run:
         self._file = file
         self._calls = calls
         self._settings = settings
-        self._levels = (_logs.levels(), logging.root.manager.disable)
+        self._setup = (
+            _logs.levels(),
+            logging.root.manager.disable,
+            _worker.import_path(),
+        )
         self._main = _worker.describe_main()
         self._todo = collections.deque(range(len(calls)))
         #: The workers of this tick: busy ones, and those with nothing to do.
@@ -160,23 +170,19 @@ class _Run:
                 yield from self._wait()
             if self._error is not None:
                 raise self._error
-        except BaseException as exc:
-            # Whoever interrupts the tick (Ctrl-C), here or in what consumes
-            # the events, wants its tasks to end, and all workers with them.
-            ended = [*self._jobs]
-            if not isinstance(exc, Exception):
-                ended += [*self._free, *self._stopping]
-                self._free.clear()
-                self._stopping.clear()
-            self._workers.discard(ended)
-            if not isinstance(exc, Exception):
-                self._workers.close()
+        except BaseException:
+            # Also where what consumes the events has failed.
+            self._workers.discard(list(self._jobs))
             raise
         finally:
             os.close(self._file)
-            self._workers.discard(list(self._stopping))
-            for worker in self._free:
-                self._workers.give_back(worker, self._settings.idle_timeout)
+            try:
+                self._workers.discard(list(self._stopping))
+            finally:
+                for worker in self._free:
+                    self._workers.give_back(
+                        worker, self._settings.idle_timeout
+                    )
 
     # Workers come and go.
 
@@ -225,9 +231,9 @@ class _Run:
 
     def _tell(self, worker: _worker.Worker, call: _events.Call) -> None:
         if worker.tick is not self:
-            levels = self._levels if worker.levels != self._levels else None
-            worker.tell('tick', levels, self._main, fd=self._file)
-            worker.tick, worker.levels = self, self._levels
+            setup = self._setup if worker.setup != self._setup else None
+            worker.tell('tick', setup, self._main, fd=self._file)
+            worker.tick, worker.setup = self, self._setup
         worker.tell(
             'run', call.name, call.full_name, self._settings.watch_changes
         )
@@ -239,6 +245,7 @@ class _Run:
         timeout = None
         if deadline != math.inf:
             timeout = max(0.0, deadline - time.monotonic()) * 1000
+            timeout = min(timeout, _MAX_POLL)
         ready = {fd for fd, _event in self._poll.poll(timeout)}
         for worker in {self._by_fd[fd] for fd in ready}:
             for message in worker.receiver.receive():

@@ -14,10 +14,13 @@
 
 from __future__ import annotations
 
+import collections
+from collections.abc import Iterator
 import io
 import os
 import pickle
 import struct
+import threading
 import traceback
 from typing import Any
 
@@ -136,6 +139,28 @@ def _parts(value: Any) -> list[tuple[str, Any]]:
     return [(f'.{key}', part) for key, part in state.items()]
 
 
+def safe_text(exc: BaseException) -> str:
+    """Return the text of an exception, whatever its __str__ does."""
+    try:
+        return str(exc)
+    except Exception as broken:
+        return f'<its text cannot be had: {broken!r}>'
+
+
+class _ParentUnpickler(pickle.Unpickler):
+    """Knows what the main program is called in a worker."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module == '__mp_main__':
+            module = '__main__'
+        return super().find_class(module, name)
+
+
+def load(data: bytes) -> Any:
+    """Unpickle what a worker has sent."""
+    return _ParentUnpickler(io.BytesIO(data)).load()
+
+
 def pack_exception(exc: BaseException) -> tuple[Any, ...]:
     """Make something of an exception that is sure to arrive.
 
@@ -151,11 +176,7 @@ def pack_exception(exc: BaseException) -> tuple[Any, ...]:
     except BaseException:
         # Whatever it does when it is copied, it must not do it in the parent.
         data = None
-    try:
-        message = str(exc)
-    except Exception as broken:
-        message = f'<its text cannot be had: {broken!r}>'
-    return data, _type_name(exc), message, text
+    return data, _type_name(exc), safe_text(exc), text
 
 
 def unpack_exception(packed: tuple[Any, ...]) -> BaseException:
@@ -164,7 +185,7 @@ def unpack_exception(packed: tuple[Any, ...]) -> BaseException:
     exc: BaseException | None = None
     if data is not None:
         try:
-            exc = pickle.loads(data)  # noqa: S301
+            exc = load(data)
         except Exception:
             exc = None  # The parent lacks what the worker had.
     # The task may end itself, and not the process that awaits it.
@@ -177,19 +198,29 @@ def unpack_exception(packed: tuple[Any, ...]) -> BaseException:
 
 
 class Sender:
-    """The worker's end of the pipe to the parent; for any thread."""
+    """The worker's end of the pipe to the parent; for any thread.
 
-    def __init__(self, fd: int, lock: Any) -> None:
+    Whoever finds the pipe in use leaves the message to the one who uses it.
+    So a signal handler that logs, in the middle of a write, waits for nobody.
+    """
+
+    def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._lock = lock
+        self._lock = threading.Lock()
+        self._frames: collections.deque[bytes] = collections.deque()
 
     def send(self, *message: Any) -> None:
-        """Write a message whole."""
+        """Write a message whole, or have it written."""
         data = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
-        view = memoryview(_LENGTH.pack(len(data)) + data)
-        with self._lock:
-            while view:
-                view = view[os.write(self._fd, view) :]
+        self._frames.append(_LENGTH.pack(len(data)) + data)
+        while self._frames and self._lock.acquire(blocking=False):
+            try:
+                while self._frames:
+                    view = memoryview(self._frames.popleft())
+                    while view:
+                        view = view[os.write(self._fd, view) :]
+            finally:
+                self._lock.release()
 
 
 class Receiver:
@@ -216,13 +247,15 @@ class Receiver:
                 break
         return list(self._messages())
 
-    def _messages(self) -> Any:
-        start, buffer = 0, self._buffer
-        while len(buffer) - start >= _LENGTH.size:
-            (length,) = _LENGTH.unpack_from(buffer, start)
-            end = start + _LENGTH.size + length
+    def _messages(self) -> Iterator[tuple[Any, ...]]:
+        buffer = self._buffer
+        while len(buffer) >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(buffer)
+            end = _LENGTH.size + length
             if len(buffer) < end:
                 break
-            yield pickle.loads(buffer[start + _LENGTH.size : end])  # noqa: S301
-            start = end
-        del buffer[:start]
+            frame = bytes(buffer[_LENGTH.size : end])
+            del buffer[:end]
+            # All that a frame holds is plain data; what may fail to unpickle
+            # is bytes in it.
+            yield pickle.loads(frame)  # noqa: S301

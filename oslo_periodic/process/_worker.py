@@ -83,8 +83,8 @@ class Worker:
         self.tasks = 0
         #: The tick whose file it has.
         self.tick: Any = None
-        #: What the worker was last told of the levels of loggers.
-        self.levels: Any = None
+        #: What the worker was last told of its surroundings.
+        self.setup: Any = None
         self.idle_until = 0.0
         opened: list[int] = []
         theirs: list[int] = []
@@ -145,6 +145,13 @@ class Worker:
         except ProcessLookupError:
             pass
 
+    def has_ended(self, timeout: float = 0.0) -> bool:
+        """Say whether the process ends within so many seconds."""
+        # Not select, which takes no descriptor above 1023.
+        poll = select.poll()
+        poll.register(self.sentinel, select.POLLIN)
+        return bool(poll.poll(max(0.0, timeout) * 1000))
+
     def stack(self) -> str:
         """Return what the worker wrote down when SIGTERM came."""
         size = os.fstat(self._stack).st_size
@@ -170,10 +177,25 @@ class Worker:
         self._socket.close()
 
 
+def import_path() -> list[str]:
+    """Return what a worker finds modules by."""
+    return [
+        os.fsdecode(entry) or os.curdir
+        for entry in sys.path
+        if isinstance(entry, str | bytes)
+    ]
+
+
 def _command(name: str, fds: Iterable[int]) -> list[str]:
+    if not sys.executable:
+        raise OSError('sys.executable does not say what to start')
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-    path = json.dumps([entry or os.getcwd() for entry in sys.path])
-    return [sys.executable, *flags, '-c', _BOOT, path, name, *map(str, fds)]
+    # -P: nothing may be imported from the current directory before the
+    # parent's path is there.
+    return [
+        *(sys.executable, *flags, '-P', '-c', _BOOT),
+        *(json.dumps(import_path()), name, *map(str, fds)),
+    ]
 
 
 def end(workers: list[Worker], signal_first: bool = True) -> None:
@@ -187,7 +209,6 @@ def end(workers: list[Worker], signal_first: bool = True) -> None:
             worker.signal(signal.SIGTERM)
     deadline = time.monotonic() + GRACE
     for worker in workers:
-        left = max(0.0, deadline - time.monotonic())
-        if not select.select([worker.sentinel], [], [], left)[0]:
+        if not worker.has_ended(deadline - time.monotonic()):
             worker.signal(signal.SIGKILL)
         worker.reap()

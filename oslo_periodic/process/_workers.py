@@ -38,22 +38,31 @@ class Workers:
         self._started = 0
         self._lifeline: tuple[int, int] | None = None
         self._keeper: threading.Thread | None = None
+        #: Whether it was closed: its users have to make another one.
+        self.closed = False
         _all.add(self)
 
     def take_idle(self, at_most: int) -> list[_worker.Worker]:
         """Take workers that are warm, those last used first."""
+        taken: list[_worker.Worker] = []
         with self._condition:
-            count = min(at_most, len(self._idle))
-            taken = [self._idle.pop() for _ in range(count)]
+            while self._idle and len(taken) < at_most:
+                worker = self._idle.pop()
+                if worker.has_ended():
+                    worker.reap()
+                else:
+                    taken.append(worker)
             self._busy.update(taken)
-            return taken
+        return taken
 
     def start(self) -> _worker.Worker:
         """Start a worker.
 
-        :raises OSError: if the system gives no more.
+        :raises OSError: if the system gives no more, or it was closed.
         """
         with self._condition:
+            if self.closed:
+                raise OSError('the process pool was closed')
             if self._lifeline is None:
                 self._lifeline = _worker.pipe()
             self._started += 1
@@ -71,10 +80,12 @@ class Workers:
             self.discard([worker])
             return
         with self._condition:
+            closed = self.closed
             self._busy.discard(worker)
-            worker.idle_until = time.monotonic() + idle_timeout
-            self._idle.append(worker)
-            if self._keeper is None:
+            if not closed:
+                worker.idle_until = time.monotonic() + idle_timeout
+                self._idle.append(worker)
+            if not closed and self._keeper is None:
                 self._keeper = threading.Thread(
                     target=self._keep, name='periodic-workers', daemon=True
                 )
@@ -83,6 +94,8 @@ class Workers:
                 except RuntimeError:
                     self._keeper = None  # The next one tries again.
             self._condition.notify()
+        if closed:
+            self.discard([worker])
 
     def retire(self, worker: _worker.Worker) -> None:
         """End a worker that has nothing to do."""
@@ -113,6 +126,7 @@ class Workers:
         reaps them.
         """
         with self._condition:
+            self.closed = True
             idle = self._idle[:]
             self._idle.clear()
             lifeline, self._lifeline = self._lifeline, None
@@ -131,7 +145,7 @@ class Workers:
                 worker = min(self._idle, key=lambda w: w.idle_until)
                 left = worker.idle_until - time.monotonic()
                 if left > 0:
-                    self._condition.wait(left)
+                    self._condition.wait(min(left, threading.TIMEOUT_MAX))
                     continue
                 self._idle.remove(worker)
             self.retire(worker)

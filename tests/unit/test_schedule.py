@@ -122,8 +122,8 @@ class TestSchedule(base.TestCase):
         self.assertEqual(due, self.due_names(self.now))
         for name in due[:limit]:
             row = self.schedule.rows[name]
-            self.assertTrue(self.schedule.start(row, self.now))
-            self.assertFalse(self.schedule.start(row, self.now))
+            self.assertTrue(self.schedule.start(row))
+            self.assertFalse(self.schedule.start(row))
             started, boundary = self.now, self.now
             self.schedule.move_last_run(row, boundary)
             self.now += takes
@@ -151,7 +151,7 @@ class TestSchedule(base.TestCase):
     def test_what_runs_is_left_alone_until_it_ends(self):
         row = self.schedule.add('a', None, 10, None)
         self.schedule.collect(0)
-        self.assertTrue(self.schedule.start(row, 0))
+        self.assertTrue(self.schedule.start(row))
         self.schedule.set_last_run(row, None)
         self.schedule.set_spacing(row, 5)
         self.schedule.add('a', 'again', 7, None)
@@ -162,7 +162,7 @@ class TestSchedule(base.TestCase):
     def test_removed_while_it_runs(self):
         row = self.schedule.add('a', None, 10, None)
         self.schedule.collect(0)
-        self.assertTrue(self.schedule.start(row, 0))
+        self.assertTrue(self.schedule.start(row))
         self.schedule.remove('a')
         self.schedule.finish(row, 0, 0, 0, failed=False)
         self.assertEqual([], self.schedule.collect(1000))
@@ -172,7 +172,7 @@ class TestSchedule(base.TestCase):
         row = self.schedule.add('a', None, 10, 0)
         self.assertEqual([row], self.schedule.collect(10))
         self.schedule.set_last_run(row, 5)
-        self.assertFalse(self.schedule.start(row, 10))
+        self.assertFalse(self.schedule.start(row))
         self.assertEqual(5, self.schedule.idle(10, 60))
         self.assertEqual([row], self.schedule.collect(15))
 
