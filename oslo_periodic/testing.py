@@ -182,7 +182,7 @@ class BackendConformance(_TestCase):
         event.set()
         self.assertTrue(event.is_set())
         self.assertIs(True, event.wait(PATIENCE))
-        self.assertIs(True, event.wait())
+        self.assertIs(True, event.wait(PATIENCE))
 
     @_rule('clear makes an event waitable anew')
     def test_event_clear(self) -> None:

@@ -119,12 +119,19 @@ def load(name: str, chosen_by: str) -> base.Backend:
     from oslo_periodic.backends import base
 
     check_name(name, chosen_by)
-    manager: driver.DriverManager[base.Backend] = driver.DriverManager(
-        GROUP,
-        name,
-        invoke_on_load=True,
-        on_load_failure_callback=_translate_load_failure,
-    )
+    manager: driver.DriverManager[base.Backend]
+    try:
+        manager = driver.DriverManager(
+            GROUP,
+            name,
+            invoke_on_load=True,
+            on_load_failure_callback=_translate_load_failure,
+        )
+    except (AssertionError, SystemExit) as exc:
+        # Those stevedore hands on, and gives no callback a look at.
+        raise exceptions.BackendLoadError(
+            f'The backend {name!r} failed to load: {type(exc).__name__}: {exc}'
+        ) from exc
     backend = manager.driver
     if not isinstance(backend, base.Backend):
         raise exceptions.BackendLoadError(

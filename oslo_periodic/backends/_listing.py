@@ -78,7 +78,7 @@ def _capabilities(
     environment['PYTHONPATH'] = os.pathsep.join(filter(None, sys.path))
     try:
         done = subprocess.run(  # noqa: S603
-            [sys.executable, '-m', __name__, name],
+            [sys.executable, '-P', '-m', __name__, name],
             env=environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -14,7 +14,7 @@
 
 from __future__ import annotations
 
-import pkgutil
+import importlib
 import sys
 import traceback
 from typing import Any
@@ -41,19 +41,24 @@ def find_class(target: str) -> type:
     if '' not in sys.path:
         sys.path.insert(0, '')
     try:
-        found = pkgutil.resolve_name(target)
+        found: Any = importlib.import_module(module)
     except ModuleNotFoundError as exc:
-        if exc.name and module.startswith(exc.name):
+        if exc.name and f'{module}.'.startswith(f'{exc.name}.'):
             raise errors.UserError(f'There is no module {exc.name!r}') from exc
         raise errors.UserError(
             f'Module {module!r} needs {exc.name!r}, which is not installed'
         ) from exc
-    except AttributeError as exc:
-        raise errors.UserError(f'Module {module!r} has no {name!r}') from exc
     except Exception as exc:
         raise errors.UserError(
             f'Module {module!r} cannot be imported: {errors.one_line(exc)}'
         ) from exc
+    for part in name.split('.'):
+        try:
+            found = getattr(found, part)
+        except AttributeError as exc:
+            raise errors.UserError(
+                f'Module {module!r} has no {name!r}'
+            ) from exc
     if not isinstance(found, type):
         raise errors.UserError(f'{target} is {found!r}, not a class')
     return found

@@ -21,6 +21,7 @@ from typing import Any
 
 from cliff import lister
 
+from oslo_periodic import _task
 from oslo_periodic.cmd import _service
 from oslo_periodic.cmd import errors
 
@@ -82,18 +83,26 @@ def _disabled(cls: type) -> list[Any]:
 
 
 def _row(cls: Any, name: str, task: Any) -> tuple[Any, ...]:
-    spacing = cls._periodic_spacing.get(
-        name, getattr(task, '_periodic_spacing', None)
-    )
-    enabled = getattr(task, '_periodic_enabled', True) and spacing >= 0
+    described = _described(cls, name, task)
+    spacing = cls._periodic_spacing.get(name, described.spacing)
+    enabled = bool(described.enabled) and spacing >= 0
     if not enabled:
         first_run = 'never'
-    elif getattr(task, '_periodic_last_run', 0) is None:
+    elif described.immediate:
         first_run = 'immediately'
     else:
         first_run = f'after {spacing:g} s'
-    external = bool(getattr(task, '_periodic_external_ok', False))
-    return (name, spacing, first_run, bool(enabled), external, _place(task))
+    external = bool(described.external_ok)
+    return (name, spacing, first_run, enabled, external, _place(task))
+
+
+def _described(cls: Any, name: str, task: Any) -> _task.Task:
+    collection = getattr(cls, '_periodic_collection', None)
+    if collection is not None:
+        # An undecorated override says nothing of its schedule itself.
+        described: _task.Task = collection.describe(name, task)
+        return described
+    return _task.read(task, name)
 
 
 def _place(task: Any) -> str:

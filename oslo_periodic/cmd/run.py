@@ -31,6 +31,9 @@ from oslo_periodic import opts
 
 LOG = logging.getLogger(__name__)
 
+#: Seconds, at most, from a signal to what follows from it.
+_SLICE = 0.25
+
 
 class Run(command.Command):
     """Run the periodic tasks of a class in the foreground.
@@ -72,7 +75,8 @@ class Run(command.Command):
         cls: Any = _service.find_class(parsed_args.target)
         conf = _service.configure(parsed_args.config_file)
         if parsed_args.backend:
-            backends.check_name(parsed_args.backend, '--backend')
+            if parsed_args.backend != backends.AUTO:
+                backends.check_name(parsed_args.backend, '--backend')
             opts.register(conf)
             conf.set_override('backend', parsed_args.backend, opts.GROUP)
         tasks = _service.construct(cls, conf)
@@ -83,10 +87,8 @@ class Run(command.Command):
             )
         # A backend that cannot be loaded is an error now, not at a tick.
         backends.get_backend()
-        if parsed_args.once:
-            tasks.run_periodic_tasks(None)
-            return 0
-        _Loop(tasks, conf).run(parsed_args.seconds)
+        seconds = 0 if parsed_args.once else parsed_args.seconds
+        _Loop(tasks, conf).run(seconds)
         backends.get_backend().close()
         return 0
 
@@ -99,14 +101,6 @@ def _seconds(text: str) -> float:
     raise argparse.ArgumentTypeError(f'{text!r} is no number of seconds')
 
 
-class _Interrupted(KeyboardInterrupt):
-    """Ends the sleep between two ticks.
-
-    The hubs of green threads hand a KeyboardInterrupt to the main thread,
-    and any other exception of a signal handler to nobody.
-    """
-
-
 class _Loop:
     """Ticks until a signal or the end of its time."""
 
@@ -115,7 +109,6 @@ class _Loop:
         self._conf = conf
         self._ending = False
         self._reload = False
-        self._sleeping = False
 
     def run(self, seconds: float | None) -> None:
         """Tick for so many seconds, or until a signal comes."""
@@ -135,14 +128,17 @@ class _Loop:
             self._sleep(idle)
 
     def _sleep(self, seconds: float) -> None:
-        try:
-            self._sleeping = True
-            # A signal before this point has set a flag; after it, it raises.
-            if not (self._ending or self._reload):
-                backends.get_backend().sleep(seconds)
-            self._sleeping = False
-        except _Interrupted:
-            pass
+        """Sleep, in slices, until there is something to do.
+
+        A handler may run in whichever green thread is current, so it must
+        not raise; and what it sets wakes no hub.
+        """
+        end = time.monotonic() + seconds
+        while not (self._ending or self._reload):
+            left = end - time.monotonic()
+            if left <= 0:
+                return
+            backends.get_backend().sleep(min(left, _SLICE))
 
     def _on_signal(self, number: int, frame: object) -> None:
         if number == signal.SIGHUP:
@@ -150,16 +146,10 @@ class _Loop:
         else:
             self._ending = True
             LOG.info('Ending because of %s', signal.Signals(number).name)
-        if self._sleeping:
-            self._sleeping = False
-            raise _Interrupted
 
     def _reload_configuration(self) -> None:
-        try:
-            self._conf.reload_config_files()
-        except cfg.Error as exc:
-            LOG.error(
-                'The configuration stays as it was: %s', errors.one_line(exc)
-            )
-        else:
+        # It logs what is wrong with the files.
+        if self._conf.reload_config_files():
             LOG.info('The configuration was read again')
+        else:
+            LOG.error('The configuration stays as it was')

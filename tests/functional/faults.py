@@ -235,3 +235,41 @@ def work(self, context):
 
 def note_schedule(self, context):
     self.say('schedule', sorted(self._periodic_last_run))
+
+
+def log_awkward(self, context):
+    """Log an attribute that pickles, and does not unpickle."""
+    LOG.error('awkward', extra={'error': Awkward('x', 'y')})
+    LOG.error('after it')
+
+
+def _log_in_child():
+    for number in range(50):
+        LOG.info('child %d %s', number, 'x' * 20000)
+
+
+def log_beside_a_child(self, context):
+    process = multiprocessing.get_context('fork').Process(target=_log_in_child)
+    process.start()
+    for number in range(50):
+        LOG.info('task %d %s', number, 'y' * 20000)
+    process.join()
+    self.say('children', process.exitcode)
+
+
+def log_in_a_signal_handler(self, context):
+    def handle(number, frame):
+        LOG.info('from the handler')
+
+    signal.signal(signal.SIGALRM, handle)
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+    try:
+        for number in range(3000):
+            LOG.info('%d %s', number, 'x' * 100)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    self.say('handled')
+
+
+def print_plainly(self, context):
+    print('not flushed')

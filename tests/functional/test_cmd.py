@@ -138,7 +138,7 @@ LISTED = """
         def overridden(self, context):
             pass
 
-        @periodic_task.periodic_task(spacing=20)
+        @periodic_task.periodic_task(spacing=20, run_immediately=True)
         def undecorated(self, context):
             pass
 
@@ -690,7 +690,7 @@ class TestList(CommandTestCase):
     TASKS = [
         ['inherited', 60, 'immediately', True, False, 'listed:7'],
         ['a name', 30, 'after 30 s', True, False, 'listed:25'],
-        ['undecorated', 20, 'after 20 s', True, False, 'listed:29'],
+        ['undecorated', 20, 'immediately', True, False, 'listed:29'],
         ['external', 0.5, 'after 0.5 s', True, True, 'listed:34'],
         ['negative', -1, 'never', False, False, 'listed:38'],
         ['disabled', 40, 'never', False, False, 'listed:42'],
@@ -699,7 +699,7 @@ class TestList(CommandTestCase):
         ['immediate', 50, 'immediately', True, False, 'listed:55'],
         ['external', 60, 'after 60 s', True, True, 'listed:59'],
         ['negative', -1, 'never', False, False, 'listed:63'],
-        ['disabled', 0, 'never', False, False, 'listed:67'],
+        ['disabled', 60, 'never', False, False, 'listed:67'],
     ]
 
     def setUp(self):

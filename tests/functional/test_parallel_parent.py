@@ -86,7 +86,12 @@ class ParentTestCase(base.TestCase):
         environment['PYTHONWARNINGS'] = 'ignore'
         kwargs.setdefault('stdout', subprocess.PIPE)
         kwargs.setdefault('stderr', subprocess.STDOUT)
-        command = kwargs.pop('command', [sys.executable, '-c', code])
+        environment.pop('PYTHONUNBUFFERED', None)
+        flags = []
+        if kwargs.pop('isolated', False):
+            # Only the program itself says what is on its path.
+            flags, environment['PYTHONPATH'] = ['-P'], str(ROOT)
+        command = kwargs.pop('command', [sys.executable, *flags, '-c', code])
         process = subprocess.Popen(
             command,
             text=True,

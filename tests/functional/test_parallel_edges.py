@@ -1,0 +1,217 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Parallel ticks where the surroundings are unusual."""
+
+import logging
+import os
+import resource
+import signal
+import threading
+import time
+
+import fixtures
+
+from oslo_periodic import exceptions
+from oslo_periodic import periodic_task
+from tests.functional import faults
+from tests.functional import test_parallel
+from tests.functional import test_parallel_parent
+
+
+class TestEdges(test_parallel.ParallelTestCase):
+    def test_descriptors_above_1023(self):
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if hard < 2048:
+            self.skipTest('the limit of descriptors is too low')
+        resource.setrlimit(resource.RLIMIT_NOFILE, (2048, hard))
+        self.addCleanup(
+            resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard)
+        )
+        held = [os.open('/dev/null', os.O_RDONLY) for _ in range(1100)]
+        for fd in held:
+            self.addCleanup(os.close, fd)
+        self.conf.set_override('process_max_tasks', 1, 'oslo_periodic')
+        service = self.make(faults.one, faults.two)
+        before = len(os.listdir('/proc/self/fd'))
+        for _ in range(3):
+            self.again(service)
+            self.tick(service)
+        self.selected.backend.close()
+        self.assertEqual(before, len(os.listdir('/proc/self/fd')))
+        self.assertEqual(3, self.said().count('one'))
+
+    def test_a_record_that_does_not_unpickle(self):
+        service = self.make(faults.log_awkward, faults.one)
+        self.tick(service)
+        self.wait_for_log('after it')
+        self.assertIn('awkward', self.log.output)
+        self.assertNotIn('Error during', self.log.output)
+        self.assertEqual(['one'], self.said())
+
+    def test_a_child_of_a_task_that_logs(self):
+        service = self.make(faults.log_beside_a_child)
+        self.tick(service)
+        self.assertEqual(['children 0'], self.said())
+        self.wait_for_log('task 49')
+        self.assertNotIn('Error during', self.log.output)
+
+    def test_a_signal_handler_that_logs(self):
+        service = self.make(faults.log_in_a_signal_handler)
+        self.tick(service, timeout=test_parallel.BOUND)
+        self.assertEqual(['handled'], self.said())
+        self.wait_for_log('2999')
+
+    def test_closed_during_a_tick(self):
+        service = self.make(faults.hang, faults.one, faults.two)
+        backend = self.selected.backend
+        workers = backend.process_pool(2)._workers
+        raised = []
+
+        def tick():
+            try:
+                self.tick(service, processes=1)
+            except exceptions.WorkerStartError as exc:
+                raised.append(str(exc))
+
+        thread = threading.Thread(target=tick)
+        thread.start()
+        self.await_said('hangs')
+        backend.close()
+        thread.join(test_parallel.BOUND)
+        self.assertFalse(thread.is_alive())
+        self.assertIn('closed', raised[0])
+        self.assertEqual([], workers._idle)
+        self.assertEqual(set(), workers._busy)
+        self.assertIsNone(service._periodic_last_run['one'])
+        # A new pool serves the next tick.
+        self.tick(service, timeout=0.5)
+        self.assertIn('two', self.said())
+
+    def await_said(self, text):
+        deadline = time.monotonic() + test_parallel.BOUND
+        while not self.path.exists() or text not in self.path.read_text():
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.01)
+
+    def test_many_idle_workers_that_have_died(self):
+        names = ('one', 'two', 'three', 'say_pid', 'say_context', 'count_up')
+        service = self.make(*(getattr(faults, name) for name in names))
+        self.tick(service, processes=6)
+        for worker in self.workers():
+            os.kill(worker.pid, signal.SIGKILL)
+        for worker in self.workers():
+            self.assertTrue(worker.has_ended(test_parallel.BOUND))
+        self.said()
+        self.again(service)
+        self.tick(service, processes=6)
+        self.assertEqual(6, len(self.said()))
+        self.assertNotIn('Error', self.log.output)
+
+    def test_a_task_that_the_worker_does_not_have(self):
+        cls = type(faults.Service)('Changed', (faults.Service,), {})
+        cls.__module__, cls.__qualname__ = __name__, 'Changed'
+        task = periodic_task.periodic_task(run_immediately=True)(faults.one)
+        cls._add_periodic_task(task)
+        globals()['Changed'] = cls
+        self.addCleanup(globals().pop, 'Changed')
+        exc = self.assertRaises(
+            exceptions.WorkerStartError,
+            self.tick,
+            cls(self.conf, str(self.path)),
+        )
+        self.assertIn('Changed', str(exc))
+
+    def test_a_module_function_that_was_added_to_the_class(self):
+        task = periodic_task.periodic_task(run_immediately=True)(faults.two)
+        Extended._add_periodic_task(task)
+        self.tick(Extended(self.conf, str(self.path)))
+        self.assertEqual(['two'], self.said())
+
+    def test_a_huge_timeout(self):
+        service = self.make(faults.one)
+        self.tick(service, timeout=1e12)
+        self.assertEqual(['one'], self.said())
+
+    def test_a_huge_idle_timeout(self):
+        self.conf.set_override('process_idle_timeout', 1e12, 'oslo_periodic')
+        self.tick(self.make(faults.one))
+        keeper = self.selected.backend._workers._keeper
+        self.assertTrue(keeper.is_alive())
+
+
+class Extended(faults.Service):
+    """Gets a task at run time, in the parent alone."""
+
+
+class TestDriversThatFail(test_parallel.ParallelTestCase):
+    """What raises where only our own code should run."""
+
+    def setUp(self):
+        super().setUp()
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                'oslo_periodic.periodic_task._nearest_boundary',
+                self.boundary,
+            )
+        )
+        self.broken = True
+
+    def boundary(self, last_run, spacing):
+        if self.broken:
+            raise RuntimeError('broken on purpose')
+        return periodic_task.now()
+
+    def check(self, method):
+        service = self.make(faults.one, faults.two)
+        logging.getLogger('oslo_periodic').setLevel(logging.DEBUG)
+        self.addCleanup(
+            logging.getLogger('oslo_periodic').setLevel, logging.NOTSET
+        )
+        self.assertRaises(RuntimeError, getattr(service, method), None)
+        self.said()
+        self.broken = False
+        getattr(service, method)(None)
+        self.assertEqual(['one', 'two'], self.said())
+
+    def test_nothing_is_stuck_after_a_serial_tick(self):
+        self.check('run_periodic_tasks')
+
+    def test_nothing_is_stuck_after_a_parallel_tick(self):
+        self.check('run_periodic_tasks_in_parallel')
+
+
+class TestPrograms(test_parallel_parent.ParentTestCase):
+    def test_modules_of_the_current_directory_are_not_imported(self):
+        self.write('json.py', 'raise SystemExit("imported")')
+        code, output = self.run_to_end(
+            self.program('''
+                service = make(faults.one)
+                service.run_periodic_tasks_in_parallel(None, processes=1)
+            '''),
+            isolated=True,
+        )
+        self.assertEqual(0, code, output)
+        self.assertEqual('one\n', self.path.read_text())
+
+    def test_output_that_is_not_flushed(self):
+        path = self.directory / 'out'
+        with path.open('w') as file:
+            code, _ = self.run_to_end(
+                self.program('''
+                    service = make(faults.print_plainly)
+                    service.run_periodic_tasks_in_parallel(None, processes=1)
+                '''),
+                stdout=file,
+            )
+        self.assertEqual(0, code)
+        self.assertIn('not flushed\n', path.read_text())
