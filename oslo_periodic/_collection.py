@@ -20,9 +20,9 @@ that made it a task decides its place in the order.
 from __future__ import annotations
 
 from collections.abc import Iterator
-import dataclasses
 import logging
 from typing import Any
+from typing import NamedTuple
 
 from oslo_periodic import _task
 from oslo_periodic import exceptions
@@ -45,8 +45,7 @@ def is_active(task: _task.Task) -> bool:
     return False
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Found:
+class _Found(NamedTuple):
     """A task, and the attribute in which it was found."""
 
     task: _task.Task

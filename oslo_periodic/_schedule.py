@@ -221,8 +221,7 @@ class Schedule:
         """Take a row back that was to run, and has not."""
         with self._lock:
             if self._place[row] == _RUNNING:
-                self._place[row] = _IDLE
-                self._reconsider(row)
+                self._enqueue(row)
 
     def move_last_run(self, row: int, boundary: float) -> None:
         """Set the last run of a row that is running."""
@@ -263,8 +262,7 @@ class Schedule:
                 self._last_run[row] = boundary + missed * spacing
                 self.missed[row] = self.missed.get(row, 0) + missed
             if self._place[row] == _RUNNING:
-                self._place[row] = _IDLE
-                self._reconsider(row)
+                self._enqueue(row)
         return missed
 
     def _changed(self) -> None:
@@ -290,14 +288,17 @@ class Schedule:
         if self._place[row] >= _RUNNING:
             return  # What runs is queued with the values of its end.
         self._leave(row)
+        self._enqueue(row)
+        if self._stale > len(self.tasks) + _SLACK:
+            self._compact()
+
+    def _enqueue(self, row: int) -> None:
         due = self.due(row)
         if due == math.inf:
             self._place[row] = _IDLE
         else:
             self._place[row] = _WAITING
             self._queue.push(due, row)
-        if self._stale > len(self.tasks) + _SLACK:
-            self._compact()
 
     def _leave(self, row: int) -> None:
         """Take a row from where it is, but for its item in the queue."""

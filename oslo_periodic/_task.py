@@ -164,6 +164,8 @@ def normal_spacing(spacing: Any, name: str) -> float:
     :param name: the task's name, for the error's text.
     :raises InvalidPeriodicTaskArg: if it is no length of time.
     """
+    if type(spacing) in (int, float) and abs(spacing) < 1e300:
+        return spacing or DEFAULT_INTERVAL  # What nearly all are.
     try:
         # A bool is a Real, and no length of time.
         if isinstance(spacing, bool) or not isinstance(spacing, numbers.Real):

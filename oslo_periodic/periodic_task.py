@@ -19,10 +19,11 @@ the user guide, under "Moving from oslo.service".
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Callable
 from collections.abc import MutableMapping
-import heapq
 import logging
+import operator
 import random
 import sys
 import time
@@ -256,9 +257,10 @@ class PeriodicTasks(metaclass=_PeriodicTasksMeta):
     ) -> None:
         cooperative = base.Capability.COOPERATIVE in backend.capabilities
         current_time = now()
-        pending = schedule.collect(current_time)
+        # The next one is the last, which is where a list pops.
+        pending = schedule.collect(current_time)[::-1]
         while pending:
-            row = heapq.heappop(pending)
+            row = pending.pop()
             if not schedule.start(row):
                 continue
             self._run_task(
@@ -271,7 +273,7 @@ class PeriodicTasks(metaclass=_PeriodicTasksMeta):
             # it, if its turn is yet to come.
             for due in schedule.collect_more(current_time):
                 if due > row:
-                    heapq.heappush(pending, due)
+                    bisect.insort(pending, due, key=operator.neg)
 
     def _run_task(
         self,
