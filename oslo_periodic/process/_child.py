@@ -241,11 +241,19 @@ def import_main(main: dict[str, Any]) -> None:
         importing_main = False
 
 
+#: What can only be replaced, and need not be pickled to see it.
+_IMMUTABLE = (str, bytes, int, float, type(None))
+
+
 def _fingerprints(instance: Any) -> dict[str, Any]:
     """Pickle each attribute of an instance that a task may change."""
     found: dict[str, Any] = {}
-    for name, value in vars(instance).items():
+    # An instance may have __slots__ alone.
+    for name, value in getattr(instance, '__dict__', {}).items():
         if name == '_periodic_state':
+            continue
+        if isinstance(value, _IMMUTABLE):
+            found[name] = value
             continue
         try:
             found[name] = _wire.dump(value)
