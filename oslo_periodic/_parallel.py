@@ -29,9 +29,10 @@ from oslo_periodic.process import _wire
 
 LOG = logging.getLogger('oslo_periodic.periodic_task')
 
-#: The tasks of each class whose lost changes have been logged.
-_warned: weakref.WeakKeyDictionary[type, set[str]]
-_warned = weakref.WeakKeyDictionary()
+#: The tasks of each class whose changes have been looked for. It takes
+#: pickling the attributes twice, so the first run of each has to do.
+_looked: weakref.WeakKeyDictionary[type, set[str]]
+_looked = weakref.WeakKeyDictionary()
 
 
 class ParallelTick:
@@ -63,6 +64,7 @@ class ParallelTick:
         #: By row: when it began, and its last run.
         self._running: dict[int, tuple[float, float]] = {}
         self._ended: set[int] = set()
+        self._looked = _looked.setdefault(type(tasks), set())
         self._failures: list[tuple[str, BaseException]] = []
 
     def run(
@@ -103,9 +105,14 @@ class ParallelTick:
         self, pool: Any, rows: list[int], settings: dict[str, Any]
     ) -> None:
         self._check_functions(rows)
+        watch = settings.pop('watch_changes', True)
         data = _wire.dump_state(self._tasks, self._context)
         calls = [
-            _events.Call(self._schedule.names[row], self._full_name(row))
+            _events.Call(
+                self._schedule.names[row],
+                self._full_name(row),
+                watch and self._schedule.names[row] not in self._looked,
+            )
             for row in rows
         ]
         events = pool.run(data, calls, _events.Settings(**settings))
@@ -159,6 +166,8 @@ class ParallelTick:
         name = self._full_name(row)
         if event.failure is not None:
             self._failures.append((name, event.failure))
+        if event.changed is not None:
+            self._looked.add(self._schedule.names[row])
         if event.changed:
             self._warn_lost_changes(row, event.changed)
 
@@ -174,20 +183,16 @@ class ParallelTick:
             )
 
     def _warn_lost_changes(self, row: int, changed: list[str]) -> None:
-        warned = _warned.setdefault(type(self._tasks), set())
-        name = self._schedule.names[row]
-        if name not in warned:
-            warned.add(name)
-            LOG.warning(
-                'Periodic task %(full_task_name)s changed %(attributes)s of '
-                'its instance in a worker process, where it works on a copy: '
-                'the changes are lost. It is said once; [oslo_periodic] '
-                'warn_lost_changes = false turns it off',
-                {
-                    'full_task_name': self._full_name(row),
-                    'attributes': ', '.join(changed),
-                },
-            )
+        LOG.warning(
+            'Periodic task %(full_task_name)s changed %(attributes)s of its '
+            'instance in a worker process, where it works on a copy: the '
+            'changes are lost. It is said once; [oslo_periodic] '
+            'warn_lost_changes = false turns it off',
+            {
+                'full_task_name': self._full_name(row),
+                'attributes': ', '.join(changed),
+            },
+        )
 
     def _report(self, raise_on_error: bool) -> None:
         """Log the failures, but for the one that is raised."""

@@ -109,8 +109,6 @@ class Worker:
         self._handler = _logs.ForwardingHandler(self._sender, name)
         self._state: mmap.mmap | None = None
         self._main: dict[str, Any] = {}
-        #: The tasks of which it is known what they change.
-        self._watched: set[Any] = set()
         logging.root.handlers[:] = [self._handler]
         os.register_at_fork(after_in_child=_leave_the_pipe)
 
@@ -154,8 +152,6 @@ class Worker:
         except BaseException as exc:
             self._sender.send('load failed', _wire.pack_exception(exc))
             return
-        key = (type(instance), name)
-        watch = watch and key not in self._watched
         before = _fingerprints(instance) if watch else {}
         self._sender.send('began')
         failure = None
@@ -163,9 +159,8 @@ class Worker:
             function(instance, context)
         except BaseException as exc:
             failure = _wire.pack_exception(exc)
-        changed = []
+        changed = None
         if watch:
-            self._watched.add(key)
             changed = _changes(before, _fingerprints(instance))
         self._handler.task = None
         _flush()

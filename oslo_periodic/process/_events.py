@@ -27,8 +27,6 @@ class Settings:
     idle_timeout: float = 300
     #: Tasks after which a worker ends; 0 is no limit.
     max_tasks: int = 0
-    #: Whether workers look for attributes that a task has changed.
-    watch_changes: bool = True
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -38,6 +36,8 @@ class Call:
     name: str
     #: With the name of its class, for people.
     full_name: str
+    #: Whether the worker looks for attributes that the task has changed.
+    watch: bool
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -53,5 +53,6 @@ class Ended:
 
     index: int
     failure: BaseException | None
-    #: The attributes of the instance that it has changed, and that are lost.
-    changed: list[str]
+    #: The attributes of the instance that it has changed, and that are lost;
+    #: None if nobody has looked.
+    changed: list[str] | None

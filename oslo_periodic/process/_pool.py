@@ -234,9 +234,7 @@ class _Run:
             setup = self._setup if worker.setup != self._setup else None
             worker.tell('tick', setup, self._main, fd=self._file)
             worker.tick, worker.setup = self, self._setup
-        worker.tell(
-            'run', call.name, call.full_name, self._settings.watch_changes
-        )
+        worker.tell('run', call.name, call.full_name, call.watch)
 
     # What happens.
 
@@ -327,13 +325,13 @@ class _Run:
             yield _events.Ended(
                 job.index,
                 exceptions.TaskTimeout(call.full_name, seconds, stack),
-                [],
+                None,
             )
         else:
             yield _events.Ended(
                 job.index,
                 exceptions.WorkerDied(call.full_name, seconds, reason),
-                [],
+                None,
             )
 
     def _check_deadlines(self) -> None:
