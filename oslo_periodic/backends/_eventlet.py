@@ -20,6 +20,7 @@ from typing import Any
 
 import eventlet  # noqa: H905
 from eventlet.green import threading as green_threading  # noqa: H905
+from eventlet import hubs  # noqa: H905
 from eventlet import semaphore  # noqa: H905
 
 from oslo_periodic.backends import base
@@ -29,7 +30,9 @@ class EventletBackend(base.Backend):
     """Runs periodic tasks on the green threads of eventlet's hub."""
 
     name = 'eventlet'
-    capabilities = frozenset({base.Capability.COOPERATIVE})
+    capabilities = frozenset(
+        {base.Capability.COOPERATIVE, base.Capability.KILL}
+    )
 
     def sleep(self, seconds: float) -> None:
         """Switch to the hub, for so many seconds at least."""
@@ -44,6 +47,25 @@ class EventletBackend(base.Backend):
         """Make a pool of green threads."""
         return _GreenExecutor(workers, self.event)
 
+    def wait_readable(self, fd: int, timeout: float | None = None) -> bool:
+        """Let the hub wait for a descriptor."""
+        try:
+            hubs.trampoline(fd, read=True, timeout=timeout)
+        except eventlet.Timeout:
+            return False
+        return True
+
+    def kill(self, call: futures.Future[Any]) -> None:
+        """Raise GreenletExit in the green thread of a call."""
+        if isinstance(call, _GreenFuture) and not call.done():
+            call.thread.kill()
+
+
+class _GreenFuture(base.EventFuture):
+    """The future of a call that has a green thread of its own."""
+
+    thread: Any
+
 
 class _GreenExecutor(futures.Executor):
     """A green thread for each call; a semaphore bounds how many run."""
@@ -55,7 +77,7 @@ class _GreenExecutor(futures.Executor):
             raise ValueError(f'workers must be at least 1, not {workers}')
         self._free = semaphore.Semaphore(workers)
         self._make_event = make_event
-        self._calls: dict[base.EventFuture, Any] = {}
+        self._calls: dict[_GreenFuture, Any] = {}
         self._shut_down = False
 
     def submit(
@@ -63,15 +85,14 @@ class _GreenExecutor(futures.Executor):
     ) -> futures.Future[Any]:
         if self._shut_down:
             raise RuntimeError('the worker pool was shut down')
-        future = base.EventFuture(self._make_event())
-        self._calls[future] = eventlet.spawn(
-            self._run, future, fn, args, kwargs
-        )
+        future = _GreenFuture(self._make_event())
+        future.thread = eventlet.spawn(self._run, future, fn, args, kwargs)
+        self._calls[future] = future.thread
         return future
 
     def _run(
         self,
-        future: base.EventFuture,
+        future: _GreenFuture,
         fn: Callable[..., Any],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],

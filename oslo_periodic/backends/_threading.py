@@ -14,8 +14,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent import futures
 import os
+import queue
 import sys
 import threading
 import time
@@ -45,10 +47,12 @@ class ThreadingBackend(base.Backend):
         return threading.Event()
 
     def worker_pool(self, workers: int) -> futures.Executor:
-        """Make a :class:`concurrent.futures.ThreadPoolExecutor`."""
-        return futures.ThreadPoolExecutor(
-            workers, thread_name_prefix='periodic'
-        )
+        """Make a pool of daemon threads."""
+        return _DaemonExecutor(workers)
+
+    def wait_readable(self, fd: int, timeout: float | None = None) -> bool:
+        """Let the system wait for a descriptor."""
+        return base.is_readable(fd, timeout)
 
     def process_pool(self, processes: int | None = None) -> Any:
         """Give the spawn pool: :mod:`oslo_periodic.process`.
@@ -81,6 +85,92 @@ class ThreadingBackend(base.Backend):
             workers, self._workers = self._workers, None
         if workers is not None:
             workers.close()
+
+
+class _DaemonExecutor(futures.Executor):
+    """A bounded pool of daemon threads, which are started as needed.
+
+    The standard library's joins its threads when the process ends, so a call
+    that hangs would keep the process for ever; and where no thread can be
+    started, its ``submit`` fails and runs the call nonetheless, later.
+    """
+
+    def __init__(self, workers: int) -> None:
+        if workers < 1:
+            raise ValueError(f'workers must be at least 1, not {workers}')
+        self._workers = workers
+        self._shut_down = False
+        self._threads: list[threading.Thread] = []
+        self._lock = threading.Lock()
+        self._calls: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        #: Released by a thread that has nothing to do.
+        self._idle = threading.Semaphore(0)
+        # The threads know only these two, and end when the pool is gone.
+        weakref.finalize(self, self._calls.put, None)
+
+    def submit(
+        self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> futures.Future[Any]:
+        future: futures.Future[Any] = futures.Future()
+        with self._lock:
+            if self._shut_down:
+                raise RuntimeError('the worker pool was shut down')
+            if not self._idle.acquire(blocking=False):
+                self._start_thread()
+            self._calls.put((future, fn, args, kwargs))
+        return future
+
+    def _start_thread(self) -> None:
+        if len(self._threads) == self._workers:
+            return
+        thread = threading.Thread(
+            target=_work,
+            args=(self._calls, self._idle),
+            name=f'periodic_{len(self._threads)}',
+            daemon=True,
+        )
+        try:
+            thread.start()
+        except RuntimeError:
+            # Those that there are will get to it.
+            if not self._threads:
+                raise
+        else:
+            self._threads.append(thread)
+
+    def shutdown(
+        self, wait: bool = True, *, cancel_futures: bool = False
+    ) -> None:
+        with self._lock:
+            self._shut_down = True
+            calls = []
+            while cancel_futures and not self._calls.empty():
+                calls.append(self._calls.get())
+            self._calls.put(None)
+        for call in calls:
+            if call is not None:
+                call[0].cancel()
+        if wait:
+            for thread in self._threads:
+                thread.join()
+
+
+def _work(calls: queue.SimpleQueue[Any], idle: threading.Semaphore) -> None:
+    """Do calls until there is None, which is left to the other threads."""
+    while True:
+        call = calls.get()
+        if call is None:
+            calls.put(None)
+            return
+        future, fn, args, kwargs = call
+        if future.set_running_or_notify_cancel():
+            try:
+                future.set_result(fn(*args, **kwargs))
+            except BaseException as exc:
+                future.set_exception(exc)
+        # What a call has left behind must not live until the next one.
+        del call, future, fn, args, kwargs
+        idle.release()
 
 
 def refuse_patched_threads() -> None:

@@ -13,9 +13,10 @@
 """The interface between periodic tasks and a concurrency library.
 
 A backend is what periodic tasks need of such a library and nothing more:
-a way to sleep, an event, a bounded worker pool and, where the backend can
-have one, a process pool. This module imports the standard library alone, so
-that a plugin can be written against it at no cost.
+a way to sleep, an event, a bounded worker pool, a wait for a descriptor and,
+where the backend can, a process pool and an end to a call. This module
+imports the standard library alone, so that a plugin can be written against it
+at no cost.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from __future__ import annotations
 import abc
 from concurrent import futures
 import enum
+import select
+import time
 from typing import Any
 from typing import ClassVar
 from typing import Protocol
@@ -30,6 +33,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+#: Seconds between two looks at a descriptor, at first and at last.
+_FIRST_PAUSE, _LAST_PAUSE = 0.001, 0.05
 
 
 class Capability(enum.Enum):
@@ -40,6 +47,8 @@ class Capability(enum.Enum):
     COOPERATIVE = 'cooperative'
     #: :meth:`Backend.process_pool` gives a pool.
     PROCESSES = 'processes'
+    #: :meth:`Backend.kill` ends a call of a worker pool.
+    KILL = 'kill'
 
 
 class Event(Protocol):
@@ -100,6 +109,48 @@ class Backend(abc.ABC):
         :raises ValueError: if ``workers`` is less than 1.
         """
 
+    def wait_readable(self, fd: int, timeout: float | None = None) -> bool:
+        """Wait until there is something to read from a descriptor.
+
+        The end of what it reads from counts, too. This one looks again and
+        again, less and less often; a backend that can wait for a descriptor
+        without stopping the others does better.
+
+        :param fd: a pipe or a socket; nobody else waits for it meanwhile.
+        :param timeout: how long to wait at most, in seconds; None waits for
+            ever.
+        :returns: whether there is something to read.
+        """
+        end = None if timeout is None else time.monotonic() + timeout
+        pause = _FIRST_PAUSE
+        while not is_readable(fd, 0):
+            if end is not None:
+                left = end - time.monotonic()
+                if left <= 0:
+                    return False
+                pause = min(pause, left)
+            self.sleep(pause)
+            pause = min(pause * 2, _LAST_PAUSE)
+        return True
+
+    def kill(self, call: futures.Future[Any]) -> None:
+        """End a call of a worker pool that runs, from outside.
+
+        Its ``finally`` clauses run, and its future gets an exception that is
+        no :class:`Exception`. This may return before that. A call that has
+        ended is left alone.
+
+        :param call: the future that ``submit`` returned.
+        :raises UnsupportedBackendError: if calls cannot be ended.
+        """
+        from oslo_periodic import exceptions
+
+        raise exceptions.UnsupportedBackendError(
+            f'The {self.name!r} backend cannot end a call from outside: '
+            'choose a backend that lists the capability '
+            f'{Capability.KILL.value!r}.'
+        )
+
     def process_pool(self, processes: int | None = None) -> Any:
         """Give the pool of spawned processes, if this backend has one.
 
@@ -124,6 +175,22 @@ class Backend(abc.ABC):
         It is called by whoever is done with periodic tasks; a backend that
         is used again afterwards starts anew.
         """
+
+
+def is_readable(fd: int, timeout: float | None) -> bool:
+    """Wait for a descriptor with the means of the standard library.
+
+    :param fd: the descriptor.
+    :param timeout: seconds to wait at most; None waits for ever.
+    :returns: whether there is something to read.
+    """
+    # A monkey-patched process has no poll, and its select is no system call
+    # that cannot take a descriptor above 1023.
+    if not hasattr(select, 'poll'):
+        return bool(select.select([fd], [], [], timeout)[0])
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(None if timeout is None else timeout * 1000))
 
 
 class EventFuture(futures.Future[Any]):

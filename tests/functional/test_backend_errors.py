@@ -284,8 +284,8 @@ class TestAvailableBackends(base.TestCase):
             if row['error'] is None
         }
         self.assertEqual({'eventlet', 'gevent', 'threading'}, set(capable))
-        self.assertEqual(['COOPERATIVE'], capable['eventlet'])
-        self.assertEqual(['COOPERATIVE'], capable['gevent'])
+        self.assertEqual(['COOPERATIVE', 'KILL'], capable['eventlet'])
+        self.assertEqual(['COOPERATIVE', 'KILL'], capable['gevent'])
         self.assertEqual(['PROCESSES'], capable['threading'])
 
     def test_what_cannot_be_loaded(self):

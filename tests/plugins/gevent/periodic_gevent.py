@@ -19,6 +19,7 @@ from typing import Any
 import gevent
 import gevent.event
 import gevent.lock
+import gevent.socket
 
 from oslo_periodic.backends import base
 
@@ -27,7 +28,9 @@ class GeventBackend(base.Backend):
     """Runs periodic tasks on the green threads of gevent's hub."""
 
     name = 'gevent'
-    capabilities = frozenset({base.Capability.COOPERATIVE})
+    capabilities = frozenset(
+        {base.Capability.COOPERATIVE, base.Capability.KILL}
+    )
 
     def sleep(self, seconds: float) -> None:
         """Switch to the hub, for so many seconds at least."""
@@ -41,6 +44,27 @@ class GeventBackend(base.Backend):
     def worker_pool(self, workers: int) -> futures.Executor:
         """Make a pool of green threads."""
         return _GeventExecutor(workers)
+
+    def wait_readable(self, fd: int, timeout: float | None = None) -> bool:
+        """Let the hub wait for a descriptor."""
+        try:
+            gevent.socket.wait_read(
+                fd, timeout=timeout, timeout_exc=TimeoutError()
+            )
+        except TimeoutError:
+            return False
+        return True
+
+    def kill(self, call: futures.Future[Any]) -> None:
+        """Raise GreenletExit in the greenlet of a call."""
+        if isinstance(call, _GeventFuture):
+            call.greenlet.kill(block=False)
+
+
+class _GeventFuture(base.EventFuture):
+    """The future of a call that has a greenlet of its own."""
+
+    greenlet: gevent.Greenlet
 
 
 class _GeventExecutor(futures.Executor):
@@ -58,8 +82,9 @@ class _GeventExecutor(futures.Executor):
     ) -> futures.Future[Any]:
         if self._shut_down:
             raise RuntimeError('the worker pool was shut down')
-        future = base.EventFuture(gevent.event.Event())
-        self._calls[future] = gevent.spawn(self._run, future, fn, args, kwargs)
+        future = _GeventFuture(gevent.event.Event())
+        future.greenlet = gevent.spawn(self._run, future, fn, args, kwargs)
+        self._calls[future] = future.greenlet
         return future
 
     def _run(
