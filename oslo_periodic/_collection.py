@@ -24,6 +24,7 @@ import logging
 from typing import Any
 from typing import NamedTuple
 
+from oslo_periodic import _late
 from oslo_periodic import _task
 from oslo_periodic import exceptions
 
@@ -31,18 +32,25 @@ LOG = logging.getLogger('oslo_periodic.periodic_task')
 
 
 def is_active(task: _task.Task) -> bool:
-    """Say whether a task is to run at all, and log it if not."""
-    if task.spacing < 0:
-        reason = 'its interval is negative'
+    """Say whether a task is to run, as far as its class knows; log it if not.
+
+    What is late-bound is not known yet.
+    """
+    if not _late.is_late(task.spacing) and task.spacing < 0:
+        log_skipping(task.name, 'its interval is negative')
     elif not task.enabled:
-        reason = 'it is disabled'
+        log_skipping(task.name, 'it is disabled')
     else:
         return True
+    return False
+
+
+def log_skipping(name: str, reason: str) -> None:
+    """Log that a task is not to run at all."""
     LOG.info(
         'Skipping periodic task %(task)s because %(reason)s',
-        {'task': task.name, 'reason': reason},
+        {'task': name, 'reason': reason},
     )
-    return False
 
 
 class _Found(NamedTuple):
@@ -69,11 +77,13 @@ class Collection:
         #: By name, what cannot be read from the function's attributes: an
         #: undecorated override runs on its parent's schedule.
         self.undecorated: dict[str, _Found] = {}
-        self._spacing: dict[str, float] | None = None
+        self._spacing: dict[str, Any] | None = None
 
     @property
-    def spacing(self) -> dict[str, float]:
+    def spacing(self) -> dict[str, Any]:
         """Seconds by name, which may be changed from outside, too.
+
+        What is late-bound is as it was said.
 
         Made when it is first asked for: hardly anybody does, and the
         descriptions say the same until then.
@@ -86,14 +96,33 @@ class Collection:
         return self._spacing
 
     @spacing.setter
-    def spacing(self, spacing: dict[str, float]) -> None:
+    def spacing(self, spacing: dict[str, Any]) -> None:
         self._spacing = spacing
 
-    def spacing_of(self, task: _task.Task) -> float:
-        """Return the spacing that instances start with, in seconds."""
+    def spacing_of(self, task: _task.Task) -> Any:
+        """Return the spacing that instances start with, as it was said."""
         if self._spacing is None:
             return task.spacing
         return self._spacing.get(task.name, task.spacing)
+
+    def disabled(self, cls: type) -> list[_task.Task]:
+        """Return the tasks that the class has, and that do not run.
+
+        Only operators can change that.
+        """
+        listed = {name for name, _function in self.listed}
+        seen: set[str] = set()
+        found: dict[str, _task.Task] = {}
+        for ancestor in cls.__mro__:
+            for attribute, value in vars(ancestor).items():
+                if attribute in seen:
+                    continue
+                seen.add(attribute)
+                if _task.is_decorated(value):
+                    task = _task.read(value)
+                    if task.name not in listed and not _task.is_active(task):
+                        found.setdefault(task.name, task)
+        return list(found.values())
 
     def describe(self, name: str, function: Any) -> _task.Task:
         """Return the description of a pair that is listed."""
@@ -185,7 +214,7 @@ def collect(cls: type) -> Collection:
     return collection
 
 
-def _candidates(cls: type) -> Iterator[tuple[_Found, float | None]]:
+def _candidates(cls: type) -> Iterator[tuple[_Found, Any]]:
     """Yield the tasks of the bases and of the class itself, in their order.
 
     With those that a base has collected goes their spacing there.
@@ -276,11 +305,11 @@ class PeriodicTasksMeta(type):
         cls._periodic_collection.listed = collect(cls).listed
 
     @property
-    def _periodic_spacing(cls) -> dict[str, float]:
+    def _periodic_spacing(cls) -> dict[str, Any]:
         return cls._periodic_collection.spacing
 
     @_periodic_spacing.setter
-    def _periodic_spacing(cls, spacing: dict[str, float]) -> None:
+    def _periodic_spacing(cls, spacing: dict[str, Any]) -> None:
         cls._periodic_collection.spacing = spacing
 
     @_periodic_spacing.deleter

@@ -21,14 +21,20 @@ import pickle
 from typing import Any
 import weakref
 
+from oslo_periodic import _history
 from oslo_periodic import _state
 from oslo_periodic import _task
 from oslo_periodic import exceptions
 from oslo_periodic.process import _events
 from oslo_periodic.process import _wire
+from oslo_periodic import status
 
 LOG = logging.getLogger('oslo_periodic.periodic_task')
 
+_OUTCOMES: dict[type[BaseException], status.Outcome] = {
+    exceptions.TaskTimeout: status.Outcome.TIMEOUT,
+    exceptions.WorkerDied: status.Outcome.DIED,
+}
 #: The tasks of each class whose changes have been looked for. It takes
 #: pickling the attributes twice, so the first run of each has to do.
 _looked: weakref.WeakKeyDictionary[type, set[str]]
@@ -44,7 +50,7 @@ class ParallelTick:
         state: _state.State,
         context: Any,
         now: Callable[[], float],
-        boundary: Callable[[float | None, float], float],
+        run: Any = None,
     ) -> None:
         """Bring together what the tick works on.
 
@@ -52,20 +58,20 @@ class ParallelTick:
         :param state: its state.
         :param context: given to each task.
         :param now: the clock.
-        :param boundary: gives the last run of a task that begins.
+        :param run: what a runner knows of the one task of this tick.
         """
         self._tasks = tasks
         self._state = state
         self._schedule = state.schedule
         self._context = context
         self._now = now
-        self._boundary = boundary
         self._class_name = type(tasks).__name__
-        #: By row: when it began, and its last run.
-        self._running: dict[int, tuple[float, float]] = {}
+        #: By row: when it began, how late that was, and its last run.
+        self._running: dict[int, tuple[float, float, float]] = {}
         self._ended: set[int] = set()
         self._looked = _looked.setdefault(type(tasks), set())
         self._failures: list[tuple[str, BaseException]] = []
+        self._run = run
 
     def run(
         self, pool: Any, settings: dict[str, Any], raise_on_error: bool
@@ -100,6 +106,33 @@ class ParallelTick:
             self._report(raise_on_error)
         if raise_on_error and self._failures:
             raise self._first_failure()
+
+    def run_started(
+        self, row: int, make_pool: Callable[[], Any], settings: dict[str, Any]
+    ) -> None:
+        """Run the one task of a runner; its errors are logged.
+
+        :param row: the task, which is marked as running.
+        :param make_pool: gives what the backend gives.
+        :param settings: the fields of its settings.
+        :raises WorkerStartError: if no process can be had, or it cannot load
+            the instance; the task has not run then, and is still marked.
+        """
+        try:
+            self._context = self._run.make_context()
+            self._run_rows(make_pool(), [row], settings)
+        except exceptions.WorkerStartError:
+            if row not in self._ended:
+                raise
+        except Exception as exc:
+            # It can never be handed out, so this counts as a run.
+            self._begin(row)
+            self._failures.append((self._full_name(row), exc))
+            self._finish(row, status.Outcome.FAILURE, _history.error_line(exc))
+        finally:
+            if row in self._running:
+                self._end_interrupted(row)
+            self._report(False)
 
     def _run_rows(
         self, pool: Any, rows: list[int], settings: dict[str, Any]
@@ -144,25 +177,33 @@ class ParallelTick:
         return f'{self._class_name}.{self._schedule.names[row]}'
 
     def _begin(self, row: int) -> None:
-        boundary = self._boundary(
-            self._schedule.last_run(row), self._schedule.spacing[row]
-        )
-        self._running[row] = (self._now(), boundary)
+        started = self._now()
+        lateness, boundary = self._tasks._begin(row, started)
+        self._running[row] = (started, lateness, boundary)
         self._schedule.move_last_run(row, boundary)
+        self._state.history.running[row] = _history.Running(
+            started, lateness, None
+        )
         LOG.debug(
             'Running periodic task %(full_task_name)s (parallel)',
             {'full_task_name': self._full_name(row)},
         )
 
     def _end_interrupted(self, row: int) -> None:
-        self._finish(row, failed=True)
+        self._finish(row, status.Outcome.STOPPED, None)
         LOG.warning(
             'Periodic task %(full_task_name)s was ended with its tick',
             {'full_task_name': self._full_name(row)},
         )
 
     def _end(self, row: int, event: _events.Ended) -> None:
-        self._finish(row, failed=event.failure is not None)
+        outcome, error = status.Outcome.SUCCESS, None
+        if event.failure is not None:
+            outcome = _OUTCOMES.get(
+                type(event.failure), status.Outcome.FAILURE
+            )
+            error = _history.error_line(event.failure)
+        self._finish(row, outcome, error)
         name = self._full_name(row)
         if event.failure is not None:
             self._failures.append((name, event.failure))
@@ -171,16 +212,20 @@ class ParallelTick:
         if event.changed:
             self._warn_lost_changes(row, event.changed)
 
-    def _finish(self, row: int, failed: bool) -> None:
-        started, boundary = self._running.pop(row)
+    def _finish(
+        self, row: int, outcome: status.Outcome, error: str | None
+    ) -> None:
+        if self._run is not None:
+            outcome, error = self._run.verdict(outcome, error)
+        started, lateness, boundary = self._running.pop(row)
         self._ended.add(row)
         ended = self._now()
-        missed = self._schedule.finish(row, started, ended, boundary, failed)
-        if missed:
-            spacing = self._schedule.spacing[row]
-            _state.log_overrun(
-                self._full_name(row), ended - started, spacing, missed
-            )
+        history = self._state.history
+        history.running.pop(row, None)
+        history.note_end(
+            row, status.Run(started, ended, lateness, outcome, error)
+        )
+        self._tasks._finish(row, started, ended, boundary)
 
     def _warn_lost_changes(self, row: int, changed: list[str]) -> None:
         LOG.warning(

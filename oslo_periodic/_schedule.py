@@ -42,6 +42,8 @@ from oslo_periodic import _due_queue
 # Where a row is: held or disabled; in the queue; due, and not started yet;
 # running; removed.
 _IDLE, _WAITING, _READY, _RUNNING, _GONE = range(5)
+# Why a row is held, as bits: each is lifted by whom it was set.
+EXTERNAL, PAUSED, DISABLED = 1, 2, 4
 #: Stale queue items that are tolerated whatever the number of rows.
 _SLACK = 64
 #: Runs that are counted as missed, at most: a spacing may be tiny.
@@ -69,12 +71,16 @@ class Schedule:
         self.ready: set[int] = set()
         #: Called, if set, when a row may be due sooner than it was.
         self.on_change: Callable[[], None] | None = None
-        #: By row, where there were any.
-        self.failures: dict[int, int] = {}
-        self.missed: dict[int, int] = {}
+        #: The rows that run at once if they have missed a run.
+        self.run_once: set[int] = set()
+        #: The rows that run once more if they were due while they ran.
+        self.queueing: set[int] = set()
         self._last_run = array.array('d')
         self._place = bytearray()
-        self._held: set[int] = set()
+        #: By row, the bits of why it is held.
+        self._held: dict[int, int] = {}
+        #: The rows that were asked for while they ran.
+        self._again: set[int] = set()
         self._queue = _due_queue.DueQueue()
         #: How many items in the queue their rows have left behind.
         self._stale = 0
@@ -120,6 +126,9 @@ class Schedule:
             self.tasks[row] = None
             self._leave(row)
             self._place[row] = _GONE
+            self._held.pop(row, None)
+            for rows in (self.run_once, self.queueing, self._again):
+                rows.discard(row)
 
     def last_run(self, row: int) -> float | None:
         """Return when a row ran last; None: never."""
@@ -140,14 +149,65 @@ class Schedule:
             self._reconsider(row)
         self._changed()
 
-    def hold(self, row: int, held: bool) -> None:
-        """Keep a row from becoming due, or let it again."""
+    def hold(self, row: int, reason: int, held: bool) -> None:
+        """Keep a row from becoming due, or let it again.
+
+        :param row: the row.
+        :param reason: ``EXTERNAL``, ``PAUSED`` or ``DISABLED``; a row is held
+            as long as there is a reason.
+        :param held: whether the reason is there.
+        """
         with self._lock:
-            if held:
-                self._held.add(row)
+            reasons = self._held.get(row, 0)
+            reasons = reasons | reason if held else reasons & ~reason
+            if reasons:
+                self._held[row] = reasons
             else:
-                self._held.discard(row)
+                self._held.pop(row, None)
             self._reconsider(row)
+        self._changed()
+
+    def held(self, row: int) -> int:
+        """Return the bits of why a row is held; 0: it is not."""
+        return self._held.get(row, 0)
+
+    def is_ready(self, row: int) -> bool:
+        """Say whether a row is due and not started yet."""
+        return self._place[row] == _READY
+
+    def request(self, row: int) -> bool:
+        """Make a row ready now, held or not; its grid stays as it is.
+
+        :returns: False if it runs, and none is to be queued behind that.
+        """
+        with self._lock:
+            if self._place[row] == _RUNNING:
+                if row not in self.queueing or row in self._again:
+                    return False
+                self._again.add(row)
+                return True
+            self._leave(row)
+            self._place[row] = _READY
+            self.ready.add(row)
+        self._changed()
+        return True
+
+    def skip_missed(self, row: int, now: float) -> int:
+        """Move a row that is waiting on to its next boundary.
+
+        :param row: the row.
+        :param now: the current time.
+        :returns: how many boundaries were passed over.
+        """
+        with self._lock:
+            spacing, last_run = self.spacing[row], self._last_run[row]
+            if spacing <= 0 or not now - last_run >= spacing:
+                return 0
+            missed = math.floor(min((now - last_run) / spacing, _MOST_MISSED))
+            self._last_run[row] = last_run + missed * spacing
+            self._reconsider(row)
+        self._changed()
+        return missed
 
     @property
     def next_due(self) -> float:
@@ -165,13 +225,22 @@ class Schedule:
         :param at_most: the longest answer, in seconds.
         :returns: seconds from 0 to ``at_most``.
         """
+        return 0.0 if self.ready else self.until_due(now, at_most)
+
+    def until_due(self, now: float, at_most: float) -> float:
+        """Say how long nothing becomes due beside what is ready.
+
+        :param now: the current time.
+        :param at_most: the longest answer, in seconds.
+        :returns: seconds from 0 to ``at_most``.
+        """
         if self._stale:
             with self._lock:
                 self._drop_stale()
-        idle = self._queue.next_due - now
-        if idle >= at_most and not self.ready:
+        until = self._queue.next_due - now
+        if until >= at_most:
             return at_most
-        return 0.0 if idle < 0 or self.ready else idle
+        return 0.0 if until < 0 else until
 
     def due(self, row: int) -> float:
         """Return when a row is due: minus infinity if it never ran."""
@@ -223,6 +292,13 @@ class Schedule:
             if self._place[row] == _RUNNING:
                 self._enqueue(row)
 
+    def give_back(self, row: int) -> None:
+        """Make a row ready again that was to run, and has not."""
+        with self._lock:
+            if self._place[row] == _RUNNING:
+                self._place[row] = _READY
+                self.ready.add(row)
+
     def move_last_run(self, row: int, boundary: float) -> None:
         """Set the last run of a row that is running."""
         self._last_run[row] = boundary
@@ -233,25 +309,21 @@ class Schedule:
         started: float,
         ended: float,
         boundary: float,
-        failed: bool,
     ) -> int:
         """Queue a row that ran.
 
         A run that was longer than the spacing has missed boundaries. Those
-        are skipped and counted, unless somebody has set the last run in the
-        meantime.
+        are skipped, unless somebody has set the last run in the meantime;
+        one of them is not, where the row is to run once for them.
 
         :param row: as :meth:`start` was given it.
         :param started: the time at which the run started.
         :param ended: the time at which it ended.
         :param boundary: as :meth:`move_last_run` was given it.
-        :param failed: whether the run failed.
-        :returns: how many boundaries were missed.
+        :returns: how many boundaries are skipped.
         """
         missed = 0
         with self._lock:
-            if failed:
-                self.failures[row] = self.failures.get(row, 0) + 1
             spacing = self.spacing[row]
             if (
                 ended - started > spacing > 0
@@ -259,9 +331,16 @@ class Schedule:
             ):
                 quotient = min((ended - boundary) / spacing, _MOST_MISSED)
                 missed = math.ceil(quotient) - 1
+                if missed and (row in self.run_once or row in self.queueing):
+                    missed -= 1
                 self._last_run[row] = boundary + missed * spacing
-                self.missed[row] = self.missed.get(row, 0) + missed
-            if self._place[row] == _RUNNING:
+            if self._place[row] != _RUNNING:
+                pass
+            elif row in self._again:
+                self._again.discard(row)
+                self._place[row] = _READY
+                self.ready.add(row)
+            else:
                 self._enqueue(row)
         return missed
 

@@ -20,10 +20,14 @@ import pickle
 from typing import Any
 
 from oslo_periodic import _collection
+from oslo_periodic import _config
+from oslo_periodic import _history
+from oslo_periodic import _late
+from oslo_periodic import _policy
 from oslo_periodic import _schedule
+from oslo_periodic import _settings
 from oslo_periodic import _task
 from oslo_periodic import _views
-
 
 LOG = logging.getLogger('oslo_periodic.periodic_task')
 
@@ -52,29 +56,66 @@ class State:
     ``__getstate__`` over its ``__dict__`` and need not know of it.
     """
 
-    __slots__ = ('_packed', 'external', 'external_held', 'owner', 'schedule')
+    __slots__ = (
+        '__weakref__',
+        'clock',
+        '_packed',
+        'external',
+        'external_held',
+        'history',
+        'owner',
+        'read',
+        'schedule',
+        'steady',
+        'unscheduled',
+    )
 
     #: In a worker process, the added functions and the packed schedule.
     _packed: tuple[dict[str, Any], bytes]
 
     def __init__(
-        self, owner: _collection.PeriodicTasksMeta, now: float
+        self,
+        owner: _collection.PeriodicTasksMeta,
+        conf: Any,
+        clock: Callable[[], float],
     ) -> None:
         """Schedule what a class lists.
 
         :param owner: the class of the instance.
-        :param now: when the instance is made: first runs count from here.
+        :param conf: the configuration of the service.
+        :param clock: the clock: first runs count from now.
+        :raises InvalidPeriodicTaskArg: if the configuration says something
+            of a task that makes no sense.
         """
+        self._start(owner)
+        self.clock = clock
+        reader = _settings.Reader(conf, owner.__name__)
+        collection = owner._periodic_collection
+        now = clock()
+        for name, function in collection.listed:
+            task = collection.describe(name, function)
+            self._add(reader, task, collection.spacing_of(task), now)
+        if reader.configurable:
+            for task in collection.disabled(owner):
+                self._add(reader, task, task.spacing, now)
+            _config.check_groups(conf, owner.__name__, self.task_names())
+            _config.follow(conf, self)
+
+    def _start(self, owner: _collection.PeriodicTasksMeta) -> None:
         self.owner = owner
         self.schedule = _schedule.Schedule()
+        self.history = _history.History()
         #: The tasks that another process may run, by name.
         self.external: list[str] = []
         #: Whether those are kept from running in this one.
         self.external_held = False
-        collection = owner._periodic_collection
-        for name, function in collection.listed:
-            task = collection.describe(name, function)
-            self.add(task, collection.spacing_of(task), now)
+        #: The rows that keep their phase, to which no jitter is added.
+        self.steady: set[int] = set()
+        #: The tasks that are not to run, by name.
+        self.unscheduled: dict[str, _task.Task] = {}
+        #: By name, what was read of tasks that the configuration, or a
+        #: policy, has a say in.
+        self.read: dict[str, _settings.Settings] = {}
 
     def __getstate__(self) -> tuple[Any, ...]:
         """Keep the schedule; what runs here does not run in a copy.
@@ -91,12 +132,14 @@ class State:
                 function = None
             last_run = schedule.last_run(row)
             rows.append((name, function, schedule.spacing[row], last_run))
-        return self.owner, rows, self.external, self.external_held
+        external = self.external, self.external_held
+        return self.owner, rows, external, self.read
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.owner, rows, external, self.external_held = state
-        self.external = list(external)
-        self.schedule = _schedule.Schedule()
+        owner, rows, (external, held), settings = state
+        self._start(owner)
+        self.external, self.external_held = list(external), held
+        self.read = dict(settings)
         listed = dict(self.owner._periodic_collection.listed)
         for name, function, spacing, last_run in rows:
             if function is None:
@@ -107,8 +150,10 @@ class State:
                     'here: is it the same version of the class?'
                 )
             row = self.schedule.add(name, function, spacing, last_run)
+            if name in self.read:
+                self.apply(row, self.read[name])
             if name in external:
-                self.schedule.hold(row, self.external_held)
+                self.schedule.hold(row, _schedule.EXTERNAL, held)
 
     def reduce_for_worker(self) -> tuple[Any, ...]:
         """Reduce to what a worker process needs of it to run tasks.
@@ -142,25 +187,116 @@ class State:
                 self.schedule.add(name, function, spacing, last_run)
         return self.schedule
 
-    def add(self, task: _task.Task, spacing: float, now: float) -> None:
-        """Schedule one more task.
+    def add(self, conf: Any, task: _task.Task, now: float) -> None:
+        """Schedule one more task, unless it is not to run.
+
+        :param conf: the configuration of the service.
+        :param task: its description.
+        :param now: the current time.
+        :raises InvalidPeriodicTaskArg: if the configuration says something
+            of it that makes no sense.
+        """
+        reader = _settings.Reader(conf, self.owner.__name__)
+        self._add(reader, task, task.spacing, now)
+
+    def _add(
+        self,
+        reader: _settings.Reader,
+        task: _task.Task,
+        spacing: Any,
+        now: float,
+    ) -> None:
+        settings = reader.read(task, spacing)
+        late = _late.is_late(spacing) or _late.is_late(task.enabled)
+        if reader.configurable or late or task.policy is not _policy.UNSET:
+            self.read[task.name] = settings
+        if settings.why_not is None:
+            self.schedule_task(task, settings, reader, now)
+            return
+        if task.name not in self.schedule.rows:
+            self.unscheduled[task.name] = task
+        # Of the others the class has told.
+        if _task.is_active(task):
+            _collection.log_skipping(task.name, settings.why_not)
+
+    def schedule_task(
+        self,
+        task: _task.Task,
+        settings: _settings.Settings,
+        reader: _settings.Reader,
+        now: float,
+    ) -> None:
+        """Schedule a task that is to run.
 
         :param task: its description.
-        :param spacing: seconds.
+        :param settings: how it is to be run.
+        :param reader: what has read it.
         :param now: the current time.
         """
+        self.unscheduled.pop(task.name, None)
         last_run = None if task.immediate else now
-        row = self.schedule.add(task.name, task.function, spacing, last_run)
+        if settings.policy.spread:
+            full_name = f'{self.owner.__name__}.{task.name}'
+            wait = _settings.phase(reader.host, full_name, settings.spacing)
+            last_run = now + wait - settings.spacing
+        row = self.schedule.add(
+            task.name, task.function, settings.spacing, last_run
+        )
         if task.external_ok and task.name not in self.external:
             self.external.append(task.name)
-            self.schedule.hold(row, self.external_held)
+            self.schedule.hold(row, _schedule.EXTERNAL, self.external_held)
+        if settings.policy is not _policy.DEFAULT:
+            self.apply(row, settings)
+
+    def apply(self, row: int, settings: _settings.Settings) -> None:
+        """Have the schedule follow what was said of a row."""
+        policy = settings.policy
+        for rows, member in (
+            (self.schedule.run_once, policy.missed == 'run_once'),
+            (self.schedule.queueing, policy.overlap == 'queue'),
+            (self.steady, bool(policy.spread)),
+        ):
+            if member:
+                rows.add(row)
+            else:
+                rows.discard(row)
+
+    def policy(self, name: str) -> _policy.Policy:
+        """Return how a task is run."""
+        found = self.read.get(name)
+        return _policy.DEFAULT if found is None else found.policy
+
+    def first_spacing(self, row: int) -> Any:
+        """Return the spacing of a row before code has changed it."""
+        found = self.read.get(self.schedule.names[row])
+        if found is not None:
+            return found.spacing
+        return getattr(self.schedule.tasks[row], '_periodic_spacing', 0)
+
+    def task_names(self) -> list[str]:
+        """Return the names of all tasks, those that do not run at the end."""
+        return [*self.schedule.rows, *self.unscheduled]
+
+    def reload(self, conf: Any) -> None:
+        """Read the configuration again, and follow what has changed.
+
+        What cannot be read is logged, and stays as it was.
+
+        :param conf: the configuration of the service.
+        """
+        # Here, as it never happens in most services.
+        from oslo_periodic import _reload
+
+        _reload.reload(self, conf)
 
     def hold_external(self, held: bool) -> None:
         """Keep the external tasks from running, or let them again."""
         if held != self.external_held:
             self.external_held = held
             for name in self.external:
-                self.schedule.hold(self.schedule.rows[name], held)
+                self.schedule.hold(
+                    self.schedule.rows[name], _schedule.EXTERNAL, held
+                )
 
     def function(self, name: str) -> Any:
         """Return the function of a task, or None if there is none."""
@@ -183,9 +319,12 @@ class State:
         ]
         return _views.TaskList(pairs, apply)
 
-    def replace(self, pairs: list[tuple[str, Any]], now: float) -> None:
+    def replace(
+        self, conf: Any, pairs: list[tuple[str, Any]], now: float
+    ) -> None:
         """Make the schedule agree with a list of tasks.
 
+        :param conf: the configuration of the service.
         :param pairs: names and functions.
         :param now: the current time, for the first run of what is new.
         """
@@ -193,18 +332,20 @@ class State:
         for name in list(self.schedule.rows):
             if name not in wanted:
                 self.schedule.remove(name)
+                self.read.pop(name, None)
                 if name in self.external:
                     self.external.remove(name)
         for name, function in pairs:
             if self.function(name) is not function:
                 task = self.owner._periodic_collection.describe(name, function)
-                self.add(task, task.spacing, now)
+                self.add(conf, task, now)
 
 
 def _unpack(owner: Any, added: dict[str, Any], rows: bytes) -> State:
     state = State.__new__(State)
-    state.owner, state._packed = owner, (added, rows)
-    state.external, state.external_held = [], False
+    state._start(owner)
+    del state.schedule  # It is unpacked if a task asks for it.
+    state._packed = added, rows
     return state
 
 

@@ -21,6 +21,8 @@ import numbers
 from typing import Any
 from typing import NamedTuple
 
+from oslo_periodic import _late
+from oslo_periodic import _policy
 from oslo_periodic import exceptions
 
 #: Seconds; what a spacing of 0 means, and the longest that a tick idles.
@@ -33,6 +35,7 @@ _ARGUMENTS = (
     'name',
     'run_immediately',
     'spacing',
+    *_policy.Policy._fields,
 )
 
 
@@ -49,11 +52,14 @@ class Task(NamedTuple):
     name: str
     #: Called with the PeriodicTasks instance and the context.
     function: Callable[..., Any]
-    #: Seconds; negative disables.
-    spacing: float
-    enabled: bool = True
+    #: Seconds, and negative disables; or where they are to be had.
+    spacing: Any
+    #: A bool, or where it is to be had.
+    enabled: Any = True
     external_ok: bool = False
     immediate: bool = False
+    #: As far as the decorator was told.
+    policy: _policy.Policy = _policy.UNSET
 
 
 def write(function: Any, task: Task, now: float) -> None:
@@ -73,11 +79,19 @@ def write(function: Any, task: Task, now: float) -> None:
         function._periodic_spacing = task.spacing
         function._periodic_immediate = task.immediate
         function._periodic_last_run = None if task.immediate else now
+        if task.policy is not _policy.UNSET:
+            function._periodic_policy = task.policy
     except AttributeError as exc:
         raise exceptions.InvalidPeriodicTaskArg(
             f'The periodic task {task.name!r} cannot be {function!r}, which '
             'takes no attributes: wrap it in a function.'
         ) from exc
+
+
+def is_active(task: Task) -> bool:
+    """Say whether a task is to run, as far as its class knows."""
+    late = _late.is_late(task.spacing)
+    return bool(task.enabled) and (late or task.spacing >= 0)
 
 
 def is_decorated(value: Any) -> bool:
@@ -102,12 +116,13 @@ def read(function: Any, name: str | None = None) -> Task:
     return Task(
         name=name,
         function=function,
-        spacing=normal_spacing(
+        spacing=declared_spacing(
             getattr(function, '_periodic_spacing', 0), name
         ),
         enabled=getattr(function, '_periodic_enabled', True),
         external_ok=getattr(function, '_periodic_external_ok', False),
         immediate=getattr(function, '_periodic_last_run', 0) is None,
+        policy=getattr(function, '_periodic_policy', _policy.UNSET),
     )
 
 
@@ -157,6 +172,19 @@ def check_arguments(arguments: dict[str, Any]) -> None:
         )
 
 
+def declared_spacing(spacing: Any, name: str) -> Any:
+    """Check a spacing that may be late-bound, and give 0 its meaning.
+
+    :param spacing: seconds, the name of an option, or a callable.
+    :param name: the task's name, for the error's text.
+    :raises InvalidPeriodicTaskArg: if it is none of them.
+    """
+    if type(spacing) not in (int, float) and _late.is_late(spacing):
+        _late.check(spacing, 'spacing', name)
+        return spacing
+    return normal_spacing(spacing, name)
+
+
 def normal_spacing(spacing: Any, name: str) -> float:
     """Check a spacing, and give 0 its meaning.
 
@@ -186,10 +214,11 @@ def normal_spacing(spacing: Any, name: str) -> float:
 def describe(
     function: Any,
     name: str | None = None,
-    spacing: float = 0,
-    enabled: bool = True,
+    spacing: Any = 0,
+    enabled: Any = True,
     external_process_ok: bool = False,
     run_immediately: bool = False,
+    **policy: Any,
 ) -> Task:
     """Make the description of a task out of the decorator's arguments.
 
@@ -210,6 +239,8 @@ def describe(
         raise exceptions.InvalidPeriodicTaskArg(
             f'The periodic task {function!r} needs a name: pass name="...".'
         )
+    if _late.is_late(enabled):
+        _late.check(enabled, 'enabled', name)
     plain = getattr(function, '__func__', function)
     if inspect.iscoroutinefunction(plain) or inspect.isasyncgenfunction(plain):
         raise exceptions.InvalidPeriodicTaskArg(
@@ -220,8 +251,9 @@ def describe(
     return Task(
         name=name,
         function=function,
-        spacing=normal_spacing(spacing, name),
+        spacing=declared_spacing(spacing, name),
         enabled=enabled,
         external_ok=external_process_ok,
         immediate=run_immediately,
+        policy=_policy.check(name, _policy.Policy(**policy)),
     )

@@ -88,6 +88,19 @@ class LastRunView(_View):
 class SpacingView(_View):
     """The seconds from one run of each task to the next."""
 
+    def __init__(
+        self,
+        schedule: _schedule.Schedule,
+        first: Callable[[int], Any],
+    ) -> None:
+        """View a schedule.
+
+        :param schedule: what is viewed.
+        :param first: gives the spacing that a row had at first.
+        """
+        super().__init__(schedule)
+        self._first = first
+
     def __getitem__(self, name: str) -> float:
         return self._schedule.spacing[self._schedule.rows[name]]
 
@@ -96,8 +109,7 @@ class SpacingView(_View):
         self._schedule.set_spacing(row, _task.normal_spacing(value, name))
 
     def __delitem__(self, name: str) -> None:
-        function = self._schedule.tasks[self._row(name)]
-        self[name] = getattr(function, '_periodic_spacing', 0)
+        self[name] = self._first(self._row(name))
 
 
 def _applying(method: str) -> Callable[..., Any]:

@@ -16,13 +16,16 @@ from __future__ import annotations
 
 import copy
 from typing import Any
+from typing import NamedTuple
 
 from oslo_config import cfg
 
+from oslo_periodic import _policy
 from oslo_periodic import backends
-from oslo_periodic import exceptions
 
 GROUP = 'oslo_periodic'
+#: What the name of each task's group begins with.
+TASK_GROUP = 'periodic_task:'
 
 # To the letter the option of oslo.service: a process that loads both
 # libraries would die of DuplicateOptError otherwise.
@@ -55,6 +58,7 @@ process_opts: list[cfg.Opt] = [
         'process_idle_timeout',
         default=300.0,
         min=0,
+        mutable=True,
         help='Seconds after which a worker process that has nothing to do '
         'ends. It applies to run_periodic_tasks_in_parallel, as do the other '
         'process options; all are read at each of its ticks.',
@@ -63,6 +67,7 @@ process_opts: list[cfg.Opt] = [
         'process_max_tasks',
         default=0,
         min=0,
+        mutable=True,
         help='Number of tasks after which a worker process is replaced by a '
         'fresh one; 0 keeps it as long as it is needed. 1 runs every task in '
         'a fresh process, which costs its start (some 0.3 seconds of CPU for '
@@ -72,12 +77,14 @@ process_opts: list[cfg.Opt] = [
         'process_task_timeout',
         default=0.0,
         min=0,
+        mutable=True,
         help='Seconds that a task may run in a worker process. After that '
         'it is ended, and has failed; its stack is logged. 0 sets no limit.',
     ),
     cfg.BoolOpt(
         'warn_lost_changes',
         default=True,
+        mutable=True,
         help='Warn, once for each task, when a task in a worker process '
         'changes attributes of its instance: it works on a copy, and the '
         'changes are lost.',
@@ -89,21 +96,131 @@ runner_opts: list[cfg.Opt] = [
         'workers',
         default=8,
         min=1,
+        mutable=True,
         help='Number of periodic tasks that a PeriodicRunner runs at a time. '
-        'It is read when the runner is started. Tasks that are due while all '
-        'workers are busy wait for one in the order in which they are due.',
+        'Tasks that are due while all workers are busy wait for one in the '
+        'order in which they are due.',
     ),
     cfg.FloatOpt(
         'graceful_stop_timeout',
         default=60.0,
         min=0,
+        mutable=True,
         help='Seconds that a PeriodicRunner which is stopped waits for the '
-        'tasks that are running.',
+        'tasks that are running. What still runs then is named in the log, '
+        'and ended as far as the backend can.',
+    ),
+    cfg.FloatOpt(
+        'overdue_factor',
+        default=3.0,
+        min=0,
+        mutable=True,
+        help='Number of spacings after which a task that is late makes a '
+        'PeriodicRunner unhealthy: a warning says why it is late, and '
+        '"oslo-periodic ctl health" fails. 0 turns it off.',
+    ),
+    cfg.StrOpt(
+        'control_socket',
+        help='The Unix socket on which a PeriodicRunner listens to '
+        '"oslo-periodic ctl", as an absolute path; not set, it does not '
+        'listen. Only the user of the process and root may use it. Each '
+        'process needs a path of its own: {pid} in it stands for the process '
+        'ID. It is read when the runner is started.',
+    ),
+]
+
+#: What holds for the tasks that nobody says anything else about.
+default_opts: list[cfg.Opt] = [
+    cfg.StrOpt(
+        'default_overlap',
+        default=_policy.DEFAULT.overlap,
+        choices=_policy.CHOICES['overlap'],
+        mutable=True,
+        help='The overlap of tasks that say nothing else: what becomes of a '
+        'run that is due while the task still runs. "skip" skips it; "queue" '
+        'starts one when the task has ended.',
+    ),
+    cfg.StrOpt(
+        'default_missed',
+        default=_policy.DEFAULT.missed,
+        choices=_policy.CHOICES['missed'],
+        mutable=True,
+        help='The missed policy of tasks that say nothing else: what becomes '
+        'of runs that were missed, because the task ran for too long or was '
+        'paused. "coalesce" leaves them to the next run that is due; '
+        '"run_once" runs the task once at once.',
+    ),
+    cfg.FloatOpt(
+        'default_timeout',
+        default=_policy.DEFAULT.timeout,
+        min=0,
+        mutable=True,
+        help='The timeout of tasks that say nothing else: seconds that a run '
+        'of a PeriodicRunner may take. A run that is longer is logged with '
+        'its stack, and ended where that can be done: green threads and '
+        'processes are killed, a native thread is only asked to end. 0 sets '
+        'no limit.',
+    ),
+    cfg.StrOpt(
+        'default_isolation',
+        default=_policy.DEFAULT.isolation,
+        choices=_policy.CHOICES['isolation'],
+        mutable=True,
+        help='The isolation of tasks that say nothing else: whether a '
+        'PeriodicRunner runs them in a "thread" of this process or in a '
+        '"process" of the spawn pool, where the instance is a copy and its '
+        'changes are lost. Not every backend has processes.',
+    ),
+    cfg.BoolOpt(
+        'default_spread',
+        default=_policy.DEFAULT.spread,
+        mutable=True,
+        help='The spread of tasks that say nothing else: whether the first '
+        'run of a task comes after a part of its spacing that depends on the '
+        'host and the task, so that services that start together do not all '
+        'work together.',
+    ),
+]
+
+#: What the group of each task has, as in [periodic_task:Manager.sync]. None
+#: leaves a matter to the decorator. They are shared by all groups.
+task_opts: list[cfg.Opt] = [
+    cfg.FloatOpt(
+        'spacing',
+        mutable=True,
+        help='Seconds from one run of the task to the next. 0 means 60, and '
+        'a negative number disables the task.',
+    ),
+    cfg.BoolOpt('enabled', mutable=True, help='Whether the task runs at all.'),
+    cfg.FloatOpt(
+        'timeout',
+        min=0,
+        mutable=True,
+        help='Seconds that a run may take; 0 sets no limit.',
+    ),
+    *(
+        cfg.StrOpt(
+            name,
+            choices=_policy.CHOICES[name],
+            mutable=True,
+            help=f'As [{GROUP}] default_{name}, for this task.',
+        )
+        for name in ('overlap', 'missed', 'isolation')
+    ),
+    cfg.BoolOpt(
+        'spread',
+        mutable=True,
+        help=f'As [{GROUP}] default_spread, for this task.',
     ),
 ]
 
 #: All that is in the group of oslo.periodic.
-group_opts = [*backend_opts, *process_opts, *runner_opts]
+group_opts = [*backend_opts, *process_opts, *runner_opts, *default_opts]
+
+
+def task_group(class_name: str, task_name: str) -> str:
+    """Return the group of a task: ``periodic_task:<Class>.<task>``."""
+    return f'{TASK_GROUP}{class_name}.{task_name}'
 
 
 def list_opts() -> list[tuple[str | None, list[cfg.Opt]]]:
@@ -126,63 +243,6 @@ def register(conf: Any) -> None:
     conf.register_opts(periodic_opts)
     if isinstance(conf, cfg.ConfigOpts):
         conf.register_opts(group_opts, group=GROUP)
-
-
-def backend_choice(conf: Any) -> backends.Choice | None:
-    """Read which backend the configuration chooses.
-
-    :param conf: an object that :func:`register` was called with.
-    :returns: the choice, or None where it is left to the process.
-    :raises BackendChoiceConflict: if the environment names another one.
-    """
-    if not isinstance(conf, cfg.ConfigOpts):
-        return None
-    name, place = _configured(conf)
-    if name == backends.AUTO:
-        return None
-    choice = backends.Choice(name, f'[{GROUP}] backend in {place}')
-    spoken = backends.environment_choice()
-    if spoken and spoken.name != name:
-        raise exceptions.BackendChoiceConflict(
-            f'Two places choose different backends: {spoken.chosen_by} says '
-            f'{spoken.name!r}, and {choice.chosen_by} says {name!r}. Remove '
-            'one of them, or make them agree.'
-        )
-    return choice
-
-
-def _configured(conf: cfg.ConfigOpts) -> tuple[str, str]:
-    """Return what was said, and where, the environment left aside."""
-    name = conf[GROUP].backend
-    location = conf.get_location('backend', GROUP)
-    if location is None:
-        return name, 'the configuration'
-    if location.location is cfg.Locations.environment:
-        # It hides what the files say, and they may say something else.
-        return _configured(_files_alone(conf))
-    return name, location.detail or _PLACES[location.location.name]
-
-
-#: What oslo.config calls a place in code, in words.
-_PLACES = {
-    'opt_default': 'its default',
-    'set_default': 'a default that the service sets',
-    'set_override': 'an override by code or the command line',
-    'user': 'a configuration file',
-    'command_line': 'the command line',
-}
-
-
-def _files_alone(conf: cfg.ConfigOpts) -> cfg.ConfigOpts:
-    files = cfg.ConfigOpts()
-    files(
-        [],
-        default_config_files=list(getattr(conf, 'config_file', None) or ()),
-        default_config_dirs=list(getattr(conf, 'config_dir', None) or ()),
-        use_env=False,
-    )
-    files.register_opts(backend_opts, group=GROUP)
-    return files
 
 
 def process_settings(conf: Any, timeout: float | None) -> dict[str, Any]:
@@ -209,10 +269,21 @@ def process_settings(conf: Any, timeout: float | None) -> dict[str, Any]:
     return settings
 
 
-def runner_settings(conf: Any) -> tuple[int, float]:
-    """Read the number of workers, and the seconds for a graceful stop."""
+class RunnerSettings(NamedTuple):
+    """What a runner reads of its group; see the options."""
+
+    workers: int
+    graceful_stop_timeout: float
+    overdue_factor: float
+    control_socket: str | None
+
+
+def runner_settings(conf: Any) -> RunnerSettings:
+    """Read how a runner runs.
+
+    :param conf: an object that :func:`register` was called with.
+    """
     if isinstance(conf, cfg.ConfigOpts):
         group = conf[GROUP]
-        return group.workers, group.graceful_stop_timeout
-    values = {opt.dest: opt.default for opt in runner_opts}
-    return values['workers'], values['graceful_stop_timeout']
+        return RunnerSettings(*(group[opt.dest] for opt in runner_opts))
+    return RunnerSettings(*(opt.default for opt in runner_opts))

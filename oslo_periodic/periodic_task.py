@@ -31,15 +31,22 @@ from typing import Any
 from typing import overload
 from typing import TypeVar
 
+from oslo_config import cfg
+
+from oslo_periodic import _choice
 from oslo_periodic import _collection
+from oslo_periodic import _config
+from oslo_periodic import _history
 from oslo_periodic import _schedule
 from oslo_periodic import _state
 from oslo_periodic import _task
 from oslo_periodic import _views
+from oslo_periodic import _where
 from oslo_periodic import backends
 from oslo_periodic.backends import base
 from oslo_periodic import exceptions
 from oslo_periodic import opts
+from oslo_periodic import status
 
 __all__ = (
     'DEFAULT_INTERVAL',
@@ -74,11 +81,16 @@ def periodic_task(function: _Function, /) -> _Function: ...
 @overload
 def periodic_task(
     *,
-    spacing: float = ...,
+    spacing: float | str | Callable[[Any], float] = ...,
     name: str | None = ...,
-    enabled: bool = ...,
+    enabled: bool | str | Callable[[Any], bool] = ...,
     run_immediately: bool = ...,
     external_process_ok: bool = ...,
+    overlap: str | None = ...,
+    missed: str | None = ...,
+    timeout: float | None = ...,
+    isolation: str | None = ...,
+    spread: bool | None = ...,
 ) -> Callable[[_Function], _Function]: ...
 
 
@@ -88,6 +100,11 @@ def periodic_task(*args: Any, **kwargs: Any) -> Any:
     Use it bare (``@periodic_task``) or with keyword arguments
     (``@periodic_task(spacing=30)``).
 
+    The configuration overrules what is said here, for each task in its group
+    ``[periodic_task:<Class>.<task>]``. ``spacing`` and ``enabled`` may also
+    be the name of an option, as in ``'[group]option'``, or a callable of the
+    configuration: they are looked up when the instance is made.
+
     :param spacing: seconds from one run to the next; 0, the default, means
         60, and a negative number disables the task.
     :param name: the name of the task; that of the function by default.
@@ -96,6 +113,18 @@ def periodic_task(*args: Any, **kwargs: Any) -> Any:
         it is due ``spacing`` seconds after its instance was made.
     :param external_process_ok: True lets the option
         ``run_external_periodic_tasks`` say whether the task runs here.
+    :param overlap: what becomes of a run that is due while the task still
+        runs: ``'skip'``, the default, or ``'queue'``, which starts one when
+        the task has ended.
+    :param missed: what becomes of runs that were missed: ``'coalesce'``, the
+        default, leaves them to the next run that is due, and ``'run_once'``
+        runs the task once at once.
+    :param timeout: seconds that a run may take under a
+        :class:`~oslo_periodic.runner.PeriodicRunner`; 0 sets no limit.
+    :param isolation: where a PeriodicRunner runs the task: ``'thread'``, the
+        default, or ``'process'``, a process of the spawn pool.
+    :param spread: True has the first run come after a part of the spacing
+        that depends on the host and the task, and keeps that phase.
     :raises InvalidPeriodicTaskArg: if the arguments make no sense.
     """
     _task.check_arguments(kwargs)
@@ -141,16 +170,18 @@ class PeriodicTasks(metaclass=_PeriodicTasksMeta):
         :param conf: the service's ConfigOpts; any object will do that has
             ``register_opts`` and ``run_external_periodic_tasks``.
         :raises BackendError: if ``[oslo_periodic] backend`` cannot be had.
+        :raises InvalidPeriodicTaskArg: if the configuration says something
+            of a task that makes no sense.
         """
         super().__init__()
         self.conf = conf
         opts.register(conf)
-        choice = opts.backend_choice(conf)
+        choice = _choice.backend_choice(conf)
         if choice is not None:
             backends.selector.choose(choice)
         # A backend that cannot be loaded is an error now, not at a tick.
         backends.get_backend()
-        self._periodic_state = _state.State(type(self), now())
+        self._periodic_state = _state.State(type(self), conf, lambda: now())
 
     def add_periodic_task(self, task: Any) -> None:
         """Add a task to this instance.
@@ -162,11 +193,36 @@ class PeriodicTasks(metaclass=_PeriodicTasksMeta):
             task has its name.
         """
         description = _task.read_added(task)
-        if not _collection.is_active(description):
-            return
-        known = self._periodic_state.function(description.name)
-        _collection.is_new(description, {description.name: known})
-        self._periodic_state.add(description, description.spacing, now())
+        if not _task.is_active(description):
+            _collection.is_active(description)  # Which logs it.
+        else:
+            known = self._periodic_state.function(description.name)
+            _collection.is_new(description, {description.name: known})
+        self._periodic_state.add(self.conf, description, now())
+
+    def periodic_state(self) -> dict[str, status.TaskState]:
+        """Return what is known of each task, by name.
+
+        It may be called at any time, from any thread.
+        """
+        from oslo_periodic import _report
+
+        return _report.task_states(self, now())
+
+    @classmethod
+    def list_periodic_opts(cls) -> list[tuple[cfg.OptGroup, list[cfg.Opt]]]:
+        """List the options of each task, for oslo-config-generator.
+
+        A service names it in an entry point of the group
+        ``oslo.config.opts``, as in
+        ``nova.compute.manager:ComputeManager.list_periodic_opts``.
+
+        :returns: pairs of a group's name and its options, which have what
+            the decorator says as their defaults.
+        """
+        from oslo_periodic import _listed
+
+        return _listed.list_opts(cls)
 
     def run_periodic_tasks(
         self, context: Any, raise_on_error: bool = False
@@ -230,9 +286,7 @@ class PeriodicTasks(metaclass=_PeriodicTasksMeta):
 
         self._hold_external()
         state = self._periodic_state
-        tick = _parallel.ParallelTick(
-            self, state, context, lambda: now(), _nearest_boundary
-        )
+        tick = _parallel.ParallelTick(self, state, context, lambda: now())
         tick.run(pool, settings, raise_on_error)
         return state.schedule.idle(now(), DEFAULT_INTERVAL)
 
@@ -243,6 +297,7 @@ class PeriodicTasks(metaclass=_PeriodicTasksMeta):
 
     def _first_use(self) -> base.Backend:
         caller = sys._getframe(2)
+        _config.check_classes(self.conf)
         return backends.selector.use(
             f'the first tick of {type(self).__name__} at '
             f'{caller.f_code.co_filename}:{caller.f_lineno}'
@@ -256,6 +311,7 @@ class PeriodicTasks(metaclass=_PeriodicTasksMeta):
         raise_on_error: bool,
     ) -> None:
         cooperative = base.Capability.COOPERATIVE in backend.capabilities
+        place = _where.Place()
         current_time = now()
         # The next one is the last, which is where a list pops.
         pending = schedule.collect(current_time)[::-1]
@@ -263,9 +319,7 @@ class PeriodicTasks(metaclass=_PeriodicTasksMeta):
             row = pending.pop()
             if not schedule.start(row):
                 continue
-            self._run_task(
-                schedule, row, context, current_time, raise_on_error
-            )
+            self._run_task(row, context, current_time, place, raise_on_error)
             if cooperative:
                 backend.sleep(0)
             current_time = now()
@@ -277,48 +331,93 @@ class PeriodicTasks(metaclass=_PeriodicTasksMeta):
 
     def _run_task(
         self,
-        schedule: _schedule.Schedule,
         row: int,
         context: Any,
         started: float,
-        raise_on_error: bool,
+        place: _where.Place,
+        raise_on_error: bool = False,
+        run: Any = None,
     ) -> None:
+        """Run a task that was started, and give it back to the schedule.
+
+        :param run: what a runner knows of this run, which makes its context
+            and may have ended it.
+        """
+        schedule = self._periodic_state.schedule
+        history = self._periodic_state.history
         try:
             if LOG.isEnabledFor(logging.DEBUG):
                 LOG.debug(
                     'Running periodic task %(full_task_name)s',
                     {'full_task_name': self._full_name(schedule, row)},
                 )
-            boundary = _nearest_boundary(
-                schedule.last_run(row), schedule.spacing[row]
-            )
+            lateness, boundary = self._begin(row, started)
+            function = schedule.tasks[row]
         except BaseException:
             schedule.release(row)
             raise
         schedule.move_last_run(row, boundary)
-        failed = True
+        history.running[row] = _history.Running(started, lateness, place)
+        outcome, error = status.Outcome.SUCCESS, None
         try:
-            schedule.tasks[row](self, context)
-            failed = False
+            if run is not None:
+                context = run.make_context()
+            function(self, context)
         except BaseException as exc:
+            outcome = status.Outcome.FAILURE
+            error = _history.error_line(exc)
             ends_tick = _ends_tick(exc)
             if ends_tick or not raise_on_error:
                 LOG.exception(
                     'Error during %(full_task_name)s',
                     {'full_task_name': self._full_name(schedule, row)},
                 )
-            if ends_tick or raise_on_error:
+            # Under a runner there is no tick, and nobody above.
+            if run is None and (ends_tick or raise_on_error):
                 raise
         finally:
+            if run is not None:
+                outcome, error = run.verdict(outcome, error)
             ended = now()
-            missed = schedule.finish(row, started, ended, boundary, failed)
-            if missed:
-                _state.log_overrun(
-                    self._full_name(schedule, row),
-                    ended - started,
-                    schedule.spacing[row],
-                    missed,
-                )
+            del history.running[row]
+            history.note_end(
+                row, status.Run(started, ended, lateness, outcome, error)
+            )
+            self._finish(row, started, ended, boundary)
+
+    def _begin(self, row: int, started: float) -> tuple[float, float]:
+        """Return how late a run is, and what its last run becomes."""
+        state = self._periodic_state
+        last_run = state.schedule.last_run(row)
+        spacing = state.schedule.spacing[row]
+        if row in state.steady and last_run is not None:
+            # Jitter would move the phase.
+            boundary = started - (started - last_run) % abs(spacing)
+        else:
+            boundary = _nearest_boundary(last_run, spacing)
+        if last_run is None:
+            return 0.0, boundary
+        lateness = started - last_run - spacing
+        if lateness >= spacing > 0:
+            state.history.note_skipped(
+                row, status.Skip.LATE, int(lateness / spacing)
+            )
+        return (lateness if lateness > 0 else 0.0), boundary
+
+    def _finish(
+        self, row: int, started: float, ended: float, boundary: float
+    ) -> None:
+        """Give a task that ran back to the schedule."""
+        state = self._periodic_state
+        missed = state.schedule.finish(row, started, ended, boundary)
+        if missed:
+            state.history.note_skipped(row, status.Skip.OVERLAP, missed)
+            _state.log_overrun(
+                self._full_name(state.schedule, row),
+                ended - started,
+                state.schedule.spacing[row],
+                missed,
+            )
 
     def _full_name(self, schedule: _schedule.Schedule, row: int) -> str:
         return f'{type(self).__name__}.{schedule.names[row]}'
@@ -334,7 +433,7 @@ class PeriodicTasks(metaclass=_PeriodicTasksMeta):
         self._set_tasks(pairs)
 
     def _set_tasks(self, pairs: list[tuple[str, Any]]) -> None:
-        self._periodic_state.replace(pairs, now())
+        self._periodic_state.replace(self.conf, pairs, now())
 
     @property
     def _periodic_last_run(self) -> MutableMapping[str, Any]:
@@ -346,7 +445,8 @@ class PeriodicTasks(metaclass=_PeriodicTasksMeta):
 
     @property
     def _periodic_spacing(self) -> MutableMapping[str, Any]:
-        return _views.SpacingView(self._periodic_state.schedule)
+        state = self._periodic_state
+        return _views.SpacingView(state.schedule, state.first_spacing)
 
     @_periodic_spacing.setter
     def _periodic_spacing(self, values: dict[str, Any]) -> None:

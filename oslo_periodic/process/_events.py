@@ -27,6 +27,9 @@ class Settings:
     idle_timeout: float = 300
     #: Tasks after which a worker ends; 0 is no limit.
     max_tasks: int = 0
+    #: A descriptor; once it is readable, what runs is ended. -1: there is
+    #: none.
+    end_fd: int = -1
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

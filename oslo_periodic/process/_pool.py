@@ -151,6 +151,8 @@ class _Run:
         #: Those that were told to stop, after their last task.
         self._stopping: set[_worker.Worker] = set()
         self._poll = select.poll()
+        if settings.end_fd >= 0:
+            self._poll.register(settings.end_fd, select.POLLIN)
         self._by_fd: dict[int, _worker.Worker] = {}
         #: How many workers in a row have died before a task began.
         self._deaths = 0
@@ -245,6 +247,9 @@ class _Run:
             timeout = max(0.0, deadline - time.monotonic()) * 1000
             timeout = min(timeout, _MAX_POLL)
         ready = {fd for fd, _event in self._poll.poll(timeout)}
+        if self._settings.end_fd in ready:
+            ready.discard(self._settings.end_fd)
+            self._end_jobs()
         for worker in {self._by_fd[fd] for fd in ready}:
             for message in worker.receiver.receive():
                 yield from self._on_message(worker, *message)
@@ -311,6 +316,8 @@ class _Run:
         if job.began is None:
             self._todo.appendleft(job.index)
             self._deaths += 1
+            if self._error is not None:
+                return
             if job.overdue or self._deaths == _TRIES:
                 self._error = exceptions.WorkerStartError(
                     f'a worker process took over {_LOAD_TIMEOUT:g} seconds to '
@@ -333,6 +340,16 @@ class _Run:
                 exceptions.WorkerDied(call.full_name, seconds, reason),
                 None,
             )
+
+    def _end_jobs(self) -> None:
+        """Do as if everything were over its time."""
+        self._poll.unregister(self._settings.end_fd)
+        for job in self._jobs.values():
+            if not job.overdue:
+                job.deadline = -math.inf
+        self._error = exceptions.WorkerStartError(
+            'the tasks were ended before all of them could run'
+        )
 
     def _check_deadlines(self) -> None:
         current = time.monotonic()

@@ -300,8 +300,9 @@ class TestSchedule(_TestCase):
         ]
         self.assertEqual(1, len(warnings), self.log.output)
         self.assertIn('Tasks.slow ran for 25.000 seconds', warnings[0])
-        schedule = tasks._periodic_state.schedule
-        self.assertEqual({schedule.rows['slow']: 2}, schedule.missed)
+        self.assertEqual(
+            {'overlap': 2}, tasks.periodic_state()['slow'].skipped
+        )
 
     def test_a_run_as_long_as_its_spacing_is_no_overrun(self):
         tasks = self.slow(10, 0)
@@ -366,10 +367,9 @@ class TestExceptions(_TestCase):
         self.assertEqual(['b'], self.tick(tasks, 10))
         self.assertEqual(1, self.log.output.count('Error during Tasks.a'))
         self.assertEqual(1, self.log.output.count('Traceback'))
-        schedule = tasks._periodic_state.schedule
-        self.assertEqual({schedule.rows['a']: 1}, schedule.failures)
+        self.assertEqual(1, tasks.periodic_state()['a'].failures)
         self.tick(tasks, 10)
-        self.assertEqual({schedule.rows['a']: 2}, schedule.failures)
+        self.assertEqual(2, tasks.periodic_state()['a'].failures)
 
     def test_any_other_exception(self):
         self.check_is_logged(ValueError('on purpose'))

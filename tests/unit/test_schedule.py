@@ -110,7 +110,7 @@ class TestSchedule(base.TestCase):
         self.model.rows[name][0] = spacing
 
     def do_hold(self, name, held):
-        self.schedule.hold(self.schedule.rows[name], held)
+        self.schedule.hold(self.schedule.rows[name], _schedule.PAUSED, held)
         self.model.rows[name][2] = held
 
     def do_wait(self, seconds):
@@ -127,9 +127,7 @@ class TestSchedule(base.TestCase):
             started, boundary = self.now, self.now
             self.schedule.move_last_run(row, boundary)
             self.now += takes
-            missed = self.schedule.finish(
-                row, started, self.now, boundary, failed=False
-            )
+            missed = self.schedule.finish(row, started, self.now, boundary)
             spacing = self.model.rows[name][0]
             expected = 0
             while takes > spacing > 0 and (
@@ -156,7 +154,7 @@ class TestSchedule(base.TestCase):
         self.schedule.set_spacing(row, 5)
         self.schedule.add('a', 'again', 7, None)
         self.assertEqual([], self.schedule.collect(0))
-        self.schedule.finish(row, 0, 0, 0, failed=False)
+        self.schedule.finish(row, 0, 0, 0)
         self.assertEqual([row], self.schedule.collect(0))
 
     def test_removed_while_it_runs(self):
@@ -164,7 +162,7 @@ class TestSchedule(base.TestCase):
         self.schedule.collect(0)
         self.assertTrue(self.schedule.start(row))
         self.schedule.remove('a')
-        self.schedule.finish(row, 0, 0, 0, failed=False)
+        self.schedule.finish(row, 0, 0, 0)
         self.assertEqual([], self.schedule.collect(1000))
         self.assertEqual(60, self.schedule.idle(0, 60))
 

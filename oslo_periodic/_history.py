@@ -1,0 +1,93 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""What has become of the runs of each task, in bounded memory."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from oslo_periodic import _where
+from oslo_periodic import status
+
+#: How many runs of a task are remembered.
+KEPT = 10
+#: Characters of an error that are remembered.
+_MAX_ERROR = 500
+
+
+class Record:
+    """The runs of one task."""
+
+    __slots__ = ('failures', 'failures_in_a_row', 'last_runs', 'runs')
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self.failures = 0
+        self.failures_in_a_row = 0
+        #: The latest is at the end.
+        self.last_runs: list[status.Run] = []
+
+
+class Running(NamedTuple):
+    """A run that has not ended."""
+
+    since: float
+    lateness: float
+    #: In which thread of execution.
+    place: _where.Place | None
+
+
+#: Of a task that has never run.
+NEVER = Record()
+
+
+class History:
+    """The records of an instance, by row; a row that never ran has none."""
+
+    __slots__ = ('records', 'running', 'skipped')
+
+    def __init__(self) -> None:
+        self.records: dict[int, Record] = {}
+        self.skipped: dict[int, dict[status.Skip, int]] = {}
+        self.running: dict[int, Running] = {}
+
+    def note_end(self, row: int, run: status.Run) -> None:
+        """Remember a run that has ended."""
+        record = self.records.get(row)
+        if record is None:
+            record = self.records[row] = Record()
+        record.runs += 1
+        if run.outcome is status.Outcome.SUCCESS:
+            record.failures_in_a_row = 0
+        else:
+            record.failures += 1
+            record.failures_in_a_row += 1
+        record.last_runs.append(run)
+        if len(record.last_runs) > KEPT:
+            del record.last_runs[0]
+
+    def note_skipped(self, row: int, reason: status.Skip, count: int) -> None:
+        """Count runs that did not take place."""
+        skipped = self.skipped.setdefault(row, {})
+        skipped[reason] = skipped.get(reason, 0) + count
+
+
+def error_line(exc: BaseException) -> str:
+    """Return the class and the text of an exception, on one short line."""
+    try:
+        text = ' '.join(str(exc).split())
+    except Exception:
+        text = '(its text cannot be had)'
+    line = f'{type(exc).__name__}: {text}' if text else type(exc).__name__
+    return line if len(line) <= _MAX_ERROR else f'{line[:_MAX_ERROR]}...'
