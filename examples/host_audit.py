@@ -123,7 +123,6 @@ class HostAudit(periodic_task.PeriodicTasks):
         super().__init__(conf)
         conf.register_opts(_OPTS, group='host_audit')
         self._periodic_spacing.update(conf.host_audit.spacing)
-        self._due: dict[str, float] = {}
         path = pathlib.Path(conf.host_audit.database)
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._database() as database:
@@ -140,22 +139,6 @@ class HostAudit(periodic_task.PeriodicTasks):
             database.executemany(
                 'INSERT INTO task VALUES (?, ?, ?, ?)', self._describe_tasks()
             )
-        self._made = periodic_task.now()
-
-    def run_periodic_tasks(
-        self, context: object, raise_on_error: bool = False
-    ) -> float:
-        """Note when each task is due, and run those that are.
-
-        A task's last run moves just before it runs, so it is too late to
-        work out in the task when that was due.
-        """
-        spacing = self._periodic_spacing
-        self._due = {
-            name: self._made if last_run is None else last_run + spacing[name]
-            for name, last_run in self._periodic_last_run.items()
-        }
-        return super().run_periodic_tasks(context, raise_on_error)
 
     def record(
         self, task: str, at: float, started: float, error: str | None
@@ -168,7 +151,8 @@ class HostAudit(periodic_task.PeriodicTasks):
         :param error: what it failed with, or None.
         """
         ended = periodic_task.now()
-        due = self._due.get(task)
+        # None, if the task was called by somebody else.
+        lateness = self.periodic_state()[task].running_lateness
         with self._database() as database:
             database.execute(
                 'INSERT INTO run VALUES (?, ?, ?, ?, ?, ?)',
@@ -176,7 +160,7 @@ class HostAudit(periodic_task.PeriodicTasks):
                     self._service,
                     task,
                     at,
-                    None if due is None else started - due,
+                    lateness,
                     ended - started,
                     error,
                 ),

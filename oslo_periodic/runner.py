@@ -10,6 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
+
 """Run periodic tasks so that no task waits for another.
 
 A tick of :class:`~oslo_periodic.periodic_task.PeriodicTasks` runs the due
@@ -20,48 +21,50 @@ workers of the chosen backend, and sleeps until the next is due.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from collections.abc import Iterable
 from concurrent import futures
-import dataclasses
 import logging
-import math
 import sys
 import threading
 import time
-import traceback
-from types import FrameType
 from typing import Any
 
+from oslo_periodic import _config
 from oslo_periodic import backends
+from oslo_periodic.backends import base
 from oslo_periodic import exceptions
 from oslo_periodic import opts
 from oslo_periodic import periodic_task
+from oslo_periodic.running import _control
+from oslo_periodic.running import _dispatch
+from oslo_periodic.running import _execution
+from oslo_periodic.running import _health
+from oslo_periodic.running import _notify
+from oslo_periodic.running import _operate
+from oslo_periodic import status
+
+__all__ = ('PeriodicRunner', 'cancel_event')
 
 LOG = logging.getLogger(__name__)
 
+#: Seconds between two looks at the health.
+_HEALTH_INTERVAL = 5.0
+#: Seconds for what was killed to end.
+_GRACE = 3.0
 
-@dataclasses.dataclass(slots=True)
-class TaskState:
-    """What a runner knows of one task. Times are of the ticks' clock."""
 
-    #: The class and the name of the task.
-    full_name: str
-    #: When it was last handed to a worker, and became due before that.
-    due: float | None = None
-    #: Whether it waits for a worker.
-    waiting: bool = False
-    #: Since when it runs; None if it does not.
-    running_since: float | None = None
-    #: The start, the end and the lateness (seconds from due to start) of the
-    #: last run, and its error, in a line.
-    last_start: float | None = None
-    last_end: float | None = None
-    lateness: float | None = None
-    last_error: str | None = None
-    #: Counted since the runner was made.
-    runs: int = 0
-    failures: int = 0
+def cancel_event() -> base.Event:
+    """Return the event that asks the task that calls this to end.
+
+    It is set when the run is over its timeout, or when the runner is stopped
+    and does not wait any longer. A native thread cannot be ended from
+    outside, so a task that may run for long looks at it now and then, or
+    waits on it instead of sleeping. Outside of a runner it is never set.
+    """
+    run = _execution.current.get()
+    if run is None:
+        return backends.get_backend().event()
+    return run.cancel_event()
 
 
 class PeriodicRunner:
@@ -80,9 +83,8 @@ class PeriodicRunner:
         :param tasks: an instance of PeriodicTasks, or several.
         :param context: given to each task; if it can be called, it is, for
             each run.
-        :param conf: what ``[oslo_periodic] workers`` and
-            ``graceful_stop_timeout`` are read from; that of the first
-            instance by default.
+        :param conf: what the options of ``[oslo_periodic]`` are read from;
+            that of the first instance by default.
         :raises ValueError: if there is no instance.
         """
         if not isinstance(tasks, Iterable):
@@ -92,38 +94,77 @@ class PeriodicRunner:
             raise ValueError('a PeriodicRunner needs a PeriodicTasks instance')
         self._context = context
         self._conf = self._instances[0].conf if conf is None else conf
-        self._states: dict[tuple[int, int], TaskState] = {}
-        self._jobs: dict[futures.Future[Any], tuple[int, int]] = {}
-        #: By task that runs: gives the frame in which it is.
-        self._frames: dict[str, Callable[[], FrameType | None]] = {}
-        self._timer: futures.Future[Any] | None = None
-        self._pools: list[futures.Executor] = []
-        self._wake: Any = None
-        self._stopping = False
-        #: When the timer wakes by itself, on the ticks' clock.
-        self._planned = 0.0
+        opts.register(self._conf)
+        self._settings = opts.runner_settings(self._conf)
+        self._lock = threading.Lock()
+        #: What there is while it runs.
+        self._dispatcher: _dispatch.Dispatcher | None = None
+        self._health: _health.Health | None = None
+        self._control: _control.Server | None = None
+        self._timer: futures.Future[None] | None = None
+        #: For the timer, the monitor, the control socket and the end.
+        self._pool: futures.Executor | None = None
+        #: Set when it has stopped, or failed.
+        self._over: Any = None
+        self._failure: BaseException | None = None
+
+    # The methods of a service.
 
     def start(self) -> None:
-        """Start the timer and the workers.
+        """Start the timer and the workers; after a stop, too.
 
-        :raises RunnerError: if it was started before.
-        :raises BackendError: if the backend cannot be had.
+        :raises RunnerError: if it runs, or cannot be started.
+        :raises BackendError: if the backend cannot be had, or has no
+            processes and a task needs one.
         """
-        if self._timer is not None:
-            raise exceptions.RunnerError(
-                'the runner was started before: make another one'
-            )
         caller = sys._getframe(1)
-        backend = backends.selector.use(
-            'the start of a PeriodicRunner at '
-            f'{caller.f_code.co_filename}:{caller.f_lineno}'
+        with self._lock:
+            if self._dispatcher is not None:
+                raise exceptions.RunnerError('the runner was started before')
+            backend = backends.selector.use(
+                'the start of a PeriodicRunner at '
+                f'{caller.f_code.co_filename}:{caller.f_lineno}'
+            )
+            self._settings = opts.runner_settings(self._conf)
+            _operate.check_isolation(self._instances, backend)
+            self._start(backend)
+        _config.check_classes(self._conf)
+        _config.follow(self._conf, self)
+        _notify.notify('READY=1')
+
+    def _start(self, backend: base.Backend) -> None:
+        now = periodic_task.now()
+        dispatcher = _dispatch.Dispatcher(
+            self._instances,
+            self._context,
+            backend,
+            self._settings.workers,
+            lambda: periodic_task.now(),
         )
-        workers, _timeout = opts.runner_settings(self._conf)
-        self._wake = backend.event()
-        self._pools = [backend.worker_pool(1), backend.worker_pool(workers)]
+        self._health = _health.Health(dispatcher, now)
+        self._over, self._failure = backend.event(), None
+        if self._settings.control_socket:
+            self._control = _control.Server(
+                self._settings.control_socket, backend, _operate.commands(self)
+            )
+        self._dispatcher = dispatcher
+        self._pool = backend.worker_pool(4)
+        try:
+            self._timer = self._pool.submit(self._run_timer, dispatcher)
+            self._pool.submit(self._monitor, dispatcher, self._health)
+            if self._control is not None:
+                self._pool.submit(self._control.serve)
+        except RuntimeError as exc:
+            dispatcher.stopping = True
+            dispatcher.wake.set()
+            self._shut_down(dispatcher)
+            raise exceptions.RunnerError(
+                f'the timer of the periodic tasks cannot be started: {exc}'
+            ) from exc
         for instance in self._instances:
-            instance._periodic_state.schedule.on_change = self._wake.set
-        self._timer = self._pools[0].submit(self._run_timer)
+            schedule = instance._periodic_state.schedule
+            schedule.on_change = dispatcher.wake.set
+        dispatcher.wake.set()
 
     def stop(
         self, graceful: bool = True, timeout: float | None = None
@@ -131,180 +172,203 @@ class PeriodicRunner:
         """Start no more runs, and wait for those that are running.
 
         What still runs at the end of the timeout is named in the log, with
-        the time since when, and the stack where it can be had.
+        the time since when and the stack, and is ended as far as the backend
+        can. What was due and had no worker stays due. A task may call this;
+        its own run is not waited for.
 
-        :param graceful: False does not wait.
+        :param graceful: False does not wait. It may be called so while
+            another call is waiting, which is over then.
         :param timeout: seconds to wait at most; None means
             ``[oslo_periodic] graceful_stop_timeout``.
-        :returns: whether everything has ended.
+        :returns: whether everything has ended by itself.
         """
-        if self._timer is None:
-            return True
+        with self._lock:
+            dispatcher = self._dispatcher
+            if dispatcher is None:
+                return True
+            first = not dispatcher.stopping
+            dispatcher.stopping = True
+        if first:
+            _notify.notify('STOPPING=1')
+            dispatcher.wake.set()
+            for instance in self._instances:
+                instance._periodic_state.schedule.on_change = None
         if timeout is None:
-            timeout = opts.runner_settings(self._conf)[1]
+            timeout = self._settings.graceful_stop_timeout
         deadline = time.monotonic() + (timeout if graceful else 0)
-        self._stopping = True
-        self._wake.set()
-        for instance in self._instances:
-            instance._periodic_state.schedule.on_change = None
-        ended = _wait_for(self._timer, deadline)
-        for pool in self._pools:
-            pool.shutdown(wait=False, cancel_futures=True)
-        for job in list(self._jobs):
-            ended = _wait_for(job, deadline) and ended
-        for state in self.states():
-            if state.running_since is not None:
-                self._log_left_behind(state)
-        return ended
+        left = _operate.await_runs(dispatcher, deadline)
+        _operate.end_runs(left, periodic_task.now())
+        if left:
+            _operate.await_runs(dispatcher, time.monotonic() + _GRACE)
+        if first:
+            self._shut_down(dispatcher)
+        return not left
 
     def wait(self) -> None:
         """Wait until the runner was stopped.
 
-        :raises RunnerError: if its timer has failed.
+        :raises RunnerError: if the runner itself has failed, or it is a task
+            of a runner that waits.
         """
-        if self._timer is not None:
-            self._timer.result()
+        if _execution.current.get() is not None:
+            raise exceptions.RunnerError(
+                'a periodic task cannot wait for the end of a runner'
+            )
+        if self._over is not None:
+            self._over.wait()
+        if self._failure is not None:
+            raise exceptions.RunnerError(
+                'the runner of the periodic tasks has failed'
+            ) from self._failure
 
     def reset(self) -> None:
-        """Look at the schedule and the options anew, as after a SIGHUP."""
-        if self._wake is not None:
-            self._wake.set()
+        """Read the options anew, as after a SIGHUP, and follow them.
 
-    def states(self) -> list[TaskState]:
-        """Return what is known of the tasks that were due so far."""
-        return list(self._states.values())
-
-    # The timer.
-
-    def _run_timer(self) -> None:
-        try:
-            while not self._stopping:
-                self._wake.clear()
-                idle = self._hand_out()
-                self._planned = periodic_task.now() + idle
-                self._wake.wait(idle)
-        except BaseException as exc:
-            LOG.critical(
-                'The timer of the periodic tasks has failed: no task runs '
-                'any more',
-                exc_info=True,
-            )
-            raise exceptions.RunnerError(
-                'the timer of the periodic tasks has failed'
-            ) from exc
-
-    def _hand_out(self) -> float:
-        """Give what is due to the workers; return how long nothing is."""
-        now = periodic_task.now()
-        due = []
-        for number, instance in enumerate(self._instances):
-            instance._hold_external()
-            schedule = instance._periodic_state.schedule
-            for row in schedule.collect(now):
-                time_due = schedule.due(row)
-                if schedule.start(row):
-                    due.append((time_due, number, row))
-        for time_due, number, row in sorted(due):
-            # What never ran is due now.
-            self._submit(
-                number, row, now if time_due == -math.inf else time_due
-            )
-        idle = periodic_task.DEFAULT_INTERVAL
+        Where the configuration files were mutated, this has happened by
+        itself.
+        """
         for instance in self._instances:
-            idle = instance._periodic_state.schedule.idle(now, idle)
-        return idle
+            instance._periodic_state.reload(instance.conf)
+        self.reload(self._conf)
 
-    def _submit(self, number: int, row: int, due: float) -> None:
-        instance = self._instances[number]
-        schedule = instance._periodic_state.schedule
-        state = self._states.get((number, row))
-        if state is None:
-            name = f'{type(instance).__name__}.{schedule.names[row]}'
-            state = self._states[number, row] = TaskState(name)
-        state.due, state.waiting = due, True
+    def reload(self, conf: Any) -> None:
+        """Read the options of the runner itself anew."""
         try:
-            job = self._pools[1].submit(self._run, instance, row, state)
-        except RuntimeError:
-            # It is being stopped, or no thread can be started.
-            state.waiting = False
-            schedule.release(row)
-            if not self._stopping:
-                raise
+            self._settings = opts.runner_settings(conf)
+        except ValueError as exc:
+            LOG.error(
+                'The runner of the periodic tasks stays as it was: %(error)s',
+                {'error': exc},
+            )
             return
-        self._jobs[job] = (number, row)
-        job.add_done_callback(self._on_done)
+        dispatcher = self._dispatcher
+        if dispatcher is not None:
+            dispatcher.set_workers(self._settings.workers)
+            dispatcher.wake.set()
 
-    def _on_done(self, job: futures.Future[Any]) -> None:
-        number, row = self._jobs.pop(job)
-        if job.cancelled():
-            # It has not run, so it is as due as before.
-            self._states[number, row].waiting = False
-            self._instances[number]._periodic_state.schedule.release(row)
+    # What operators do.
 
-    # The workers.
+    def periodic_state(self) -> dict[str, status.TaskState]:
+        """Return what is known of each task, by class and name."""
+        return {
+            state.full_name: state
+            for instance in self._instances
+            for state in instance.periodic_state().values()
+        }
 
-    def _run(self, instance: Any, row: int, state: TaskState) -> None:
-        schedule = instance._periodic_state.schedule
-        started = periodic_task.now()
-        state.waiting = False
-        state.last_start = state.running_since = started
-        state.lateness = max(0.0, started - (state.due or started))
-        self._frames[state.full_name] = _locate()
-        failures = schedule.failures.get(row, 0)
+    def status(self) -> dict[str, Any]:
+        """Return everything that is known, in what JSON has."""
+        return _operate.status(self, self._instances)
+
+    def health(self) -> list[str]:
+        """Say what is wrong: nothing, if the list is empty.
+
+        A task is wrong that is late by more than ``[oslo_periodic]
+        overdue_factor`` of its spacings; and a runner that does not run, or
+        whose timer does not turn.
+        """
+        if self._dispatcher is None or self._health is None:
+            return ['The runner does not run']
+        return [str(problem) for problem in self._problems(self._health)]
+
+    def explain(self, instance: Any, row: int) -> str:
+        """Say why a task does not start now."""
+        if self._health is None:
+            return 'the runner does not run'
+        return self._health.reason(instance, row, periodic_task.now())
+
+    @property
+    def workers(self) -> tuple[int, int]:
+        """How many workers are busy, and how many there are."""
+        dispatcher = self._dispatcher
+        if dispatcher is None:
+            return 0, self._settings.workers
+        return len(dispatcher.runs), dispatcher.workers
+
+    def pause(self, task: str) -> list[str]:
+        """Keep a task from starting, until it is resumed.
+
+        :param task: its name, with that of its class or alone.
+        :returns: the full names of what is paused.
+        :raises RunnerError: if there is no such task.
+        """
+        return _operate.pause(self._instances, task)
+
+    def resume(self, task: str) -> list[str]:
+        """Let a task start again that was paused.
+
+        :param task: its name, with that of its class or alone.
+        :returns: the full names of what is resumed.
+        :raises RunnerError: if there is no such task.
+        """
+        return _operate.resume(self._instances, task, periodic_task.now())
+
+    def run(self, task: str) -> list[str]:
+        """Run a task now, paused or not; its grid stays as it is.
+
+        :param task: its name, with that of its class or alone.
+        :returns: the full names of what is to run.
+        :raises RunnerError: if there is no such task, it is running, or the
+            runner does not run.
+        """
+        dispatcher = self._dispatcher
+        if dispatcher is None or dispatcher.stopping:
+            raise exceptions.RunnerError('the runner does not run')
+        return _operate.run(dispatcher, task, periodic_task.now())
+
+    def request_stop(self) -> None:
+        """Stop, and do not wait for that."""
+        if self._pool is not None:
+            self._pool.submit(self.stop)
+
+    # What goes on inside.
+
+    def _run_timer(self, dispatcher: _dispatch.Dispatcher) -> None:
         try:
-            context = self._context
-            if callable(context):
-                context = context()
-            instance._run_task(schedule, row, context, started, False)
+            while not dispatcher.stopping:
+                dispatcher.wake.clear()
+                idle = dispatcher.turn()
+                # A stop may have come before the flag was cleared.
+                if idle > 0 and not dispatcher.stopping:
+                    dispatcher.wake.wait(idle)
         except BaseException as exc:
-            # The task wants to end the process; it ends itself. It has been
-            # logged with its name.
-            state.last_error = f'{type(exc).__name__}: {exc}'
-        finally:
-            state.running_since = None
-            self._frames.pop(state.full_name, None)
-            state.last_end = periodic_task.now()
-            state.runs += 1
-            state.failures += schedule.failures.get(row, 0) - failures
-            if schedule.next_due < self._planned:
-                self._wake.set()
+            self._fail(dispatcher, exc)
 
-    def _log_left_behind(self, state: TaskState) -> None:
-        since = periodic_task.now() - (state.running_since or 0)
-        locate = self._frames.get(state.full_name)
-        frame = locate() if locate else None
-        LOG.warning(
-            'Periodic task %(full_task_name)s is still running after '
-            '%(seconds).1f seconds, and is left to itself; it is at:\n'
-            '%(stack)s',
-            {
-                'full_task_name': state.full_name,
-                'seconds': since,
-                'stack': ''.join(traceback.format_stack(frame))
-                if frame
-                else '(unknown)',
-            },
+    def _monitor(
+        self, dispatcher: _dispatch.Dispatcher, health: _health.Health
+    ) -> None:
+        watchdog = _notify.watchdog_interval()
+        interval = min(_HEALTH_INTERVAL, (watchdog or 60.0) / 2)
+        try:
+            while not self._over.wait(interval):
+                problems = self._problems(health)
+                health.tell(problems)
+                runner = {'The timer', 'The runner'}
+                if watchdog and not any(p.subject in runner for p in problems):
+                    _notify.notify('WATCHDOG=1')
+        except BaseException as exc:
+            self._fail(dispatcher, exc)
+
+    def _problems(self, health: _health.Health) -> list[_health.Problem]:
+        return health.problems(
+            periodic_task.now(), self._settings.overdue_factor
         )
 
+    def _fail(
+        self, dispatcher: _dispatch.Dispatcher, exc: BaseException
+    ) -> None:
+        dispatcher.fail(exc)
+        self._failure = exc
+        self._over.set()
 
-def _locate() -> Callable[[], FrameType | None]:
-    """Make something that says where the current call is, later on."""
-    greenlet = sys.modules.get('greenlet')
-    current = greenlet and greenlet.getcurrent()
-    if current and current.parent is not None:
-        # A green thread; a native one has a greenlet without a parent.
-        return lambda: current.gr_frame
-    thread = threading.get_ident()
-    return lambda: sys._current_frames().get(thread)
-
-
-def _wait_for(job: futures.Future[Any], deadline: float) -> bool:
-    """Wait for the end of a call; say whether it came in time."""
-    try:
-        job.result(max(0.0, deadline - time.monotonic()))
-    except TimeoutError:
-        return job.done()
-    except BaseException:
-        # It is its own business how it has ended.
-        return True
-    return True
+    def _shut_down(self, dispatcher: _dispatch.Dispatcher) -> None:
+        if self._control is not None:
+            self._control.close()
+        dispatcher.shut_down()
+        if self._pool is not None:
+            self._pool.shutdown(wait=False)
+        self._failure = self._failure or dispatcher.failure
+        with self._lock:
+            self._control = self._timer = self._pool = None
+            self._dispatcher = None
+        self._over.set()

@@ -15,13 +15,28 @@
 from __future__ import annotations
 
 import importlib.metadata
+from typing import Any
 
 from cliff import app
 from cliff import commandmanager
 
 from oslo_periodic.cmd import backends
+from oslo_periodic.cmd import ctl
 from oslo_periodic.cmd import list_tasks
 from oslo_periodic.cmd import run
+
+
+_COMMANDS: dict[str, Any] = {
+    'backends': backends.Backends,
+    'list': list_tasks.List,
+    'run': run.Run,
+    'ctl status': ctl.CtlStatus,
+    'ctl health': ctl.CtlHealth,
+    'ctl pause': ctl.CtlPause,
+    'ctl resume': ctl.CtlResume,
+    'ctl run': ctl.CtlRun,
+    'ctl stop': ctl.CtlStop,
+}
 
 
 class PeriodicApp(app.App):
@@ -29,8 +44,8 @@ class PeriodicApp(app.App):
 
     def __init__(self) -> None:
         manager = commandmanager.CommandManager('oslo.periodic.commands')
-        for command in (backends.Backends, list_tasks.List, run.Run):
-            manager.add_command(command.__name__.lower(), command)
+        for name, command in _COMMANDS.items():
+            manager.add_command(name, command)
         super().__init__(
             description='Run and inspect the periodic tasks of a service.',
             version=importlib.metadata.version('oslo.periodic'),

@@ -16,31 +16,26 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import logging
 import signal
-import time
 from typing import Any
 
 from cliff import command
-from oslo_config import cfg
-
 from oslo_periodic import backends
+from oslo_periodic.cmd import _foreground
 from oslo_periodic.cmd import _service
 from oslo_periodic.cmd import errors
+from oslo_periodic import exceptions
 from oslo_periodic import opts
-
-LOG = logging.getLogger(__name__)
-
-#: Seconds, at most, from a signal to what follows from it.
-_SLICE = 0.25
 
 
 class Run(command.Command):
     """Run the periodic tasks of a class in the foreground.
 
-    The class is made with a ConfigOpts alone. SIGTERM and SIGINT end it:
-    a task that runs is waited for. SIGHUP reads the configuration files
-    again.
+    The class is made with a ConfigOpts alone, and a PeriodicRunner runs it.
+    SIGTERM and SIGINT end it: tasks that run may end, for as long as
+    graceful_stop_timeout says, and a second signal does not wait. SIGHUP
+    reads the configuration files again, and options that are mutable follow
+    them.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -59,7 +54,9 @@ class Run(command.Command):
         )
         length = parser.add_mutually_exclusive_group()
         length.add_argument(
-            '--once', action='store_true', help='end after one tick'
+            '--once',
+            action='store_true',
+            help='run what is due, one task after the other, and end',
         )
         length.add_argument(
             '--for',
@@ -87,10 +84,22 @@ class Run(command.Command):
             )
         # A backend that cannot be loaded is an error now, not at a tick.
         backends.get_backend()
-        seconds = 0 if parsed_args.once else parsed_args.seconds
-        _Loop(tasks, conf).run(seconds)
-        backends.get_backend().close()
-        return 0
+        try:
+            if parsed_args.once:
+                return _once(tasks)
+            return _foreground.run(tasks, conf, parsed_args.seconds)
+        except exceptions.PeriodicError as exc:
+            raise errors.UserError(str(exc)) from exc
+        finally:
+            backends.get_backend().close()
+
+
+def _once(tasks: Any) -> int:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # The tick itself is not interrupted: a task that runs is waited for.
+        signal.signal(number, lambda *_arguments: None)
+    tasks.run_periodic_tasks(None)
+    return 0
 
 
 def _seconds(text: str) -> float:
@@ -99,57 +108,3 @@ def _seconds(text: str) -> float:
         if 0 <= seconds < float('inf'):
             return seconds
     raise argparse.ArgumentTypeError(f'{text!r} is no number of seconds')
-
-
-class _Loop:
-    """Ticks until a signal or the end of its time."""
-
-    def __init__(self, tasks: Any, conf: cfg.ConfigOpts) -> None:
-        self._tasks = tasks
-        self._conf = conf
-        self._ending = False
-        self._reload = False
-
-    def run(self, seconds: float | None) -> None:
-        """Tick for so many seconds, or until a signal comes."""
-        end = None if seconds is None else time.monotonic() + seconds
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self._on_signal)
-        while not self._ending:
-            if self._reload:
-                self._reload = False
-                self._reload_configuration()
-            idle = self._tasks.run_periodic_tasks(None)
-            if end is not None:
-                left = end - time.monotonic()
-                if left <= 0:
-                    break
-                idle = min(idle, left)
-            self._sleep(idle)
-
-    def _sleep(self, seconds: float) -> None:
-        """Sleep, in slices, until there is something to do.
-
-        A handler may run in whichever green thread is current, so it must
-        not raise; and what it sets wakes no hub.
-        """
-        end = time.monotonic() + seconds
-        while not (self._ending or self._reload):
-            left = end - time.monotonic()
-            if left <= 0:
-                return
-            backends.get_backend().sleep(min(left, _SLICE))
-
-    def _on_signal(self, number: int, frame: object) -> None:
-        if number == signal.SIGHUP:
-            self._reload = True
-        else:
-            self._ending = True
-            LOG.info('Ending because of %s', signal.Signals(number).name)
-
-    def _reload_configuration(self) -> None:
-        # It logs what is wrong with the files.
-        if self._conf.reload_config_files():
-            LOG.info('The configuration was read again')
-        else:
-            LOG.error('The configuration stays as it was')

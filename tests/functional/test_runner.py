@@ -56,6 +56,13 @@ class RunnerTestCase(base.BackendTestCase):
             self.assertLess(time.monotonic(), deadline, self.log.output)
             self.selected.backend.sleep(0.005)
 
+    def names(self, started, activity):
+        return [
+            name
+            for name, state in started.periodic_state().items()
+            if state.activity == activity
+        ]
+
     def recording(self, name):
         return lambda tasks, context: self.ran.append((name, context))
 
@@ -110,7 +117,7 @@ class TestRunner(RunnerTestCase):
         self.await_condition(lambda: self.count('first') == 1)
         self.await_condition(
             lambda: (
-                [s.full_name for s in started.states() if s.waiting]
+                self.names(started, 'waiting')
                 == ['PeriodicTasks.late', 'PeriodicTasks.later']
             )
         )
@@ -156,7 +163,7 @@ class TestRunner(RunnerTestCase):
                 lambda: self.count('fail') > 1 and self.count('good') > 1
             )
             self.assertTrue(started.stop(timeout=base.TIMEOUT))
-            states = {s.full_name: s for s in started.states()}
+            states = started.periodic_state()
             state = states['PeriodicTasks.fail']
             self.assertEqual(state.runs, state.failures)
             self.assertEqual(0, states['PeriodicTasks.good'].failures)
@@ -166,13 +173,19 @@ class TestRunner(RunnerTestCase):
         tasks = self.make(slow=(60, self.blocking('slow')))
         started = self.start(tasks)
         self.await_condition(lambda: self.count('slow') == 1)
-        (state,) = started.states()
+        (state,) = started.periodic_state().values()
+        self.assertEqual('running', state.activity)
         self.assertIsNotNone(state.running_since)
+        self.assertIn('block (', state.running_at)
+        self.assertIsNone(state.last)
         self.gate.set()
-        self.await_condition(lambda: state.runs == 1)
+        self.await_condition(lambda: tasks.periodic_state()['slow'].runs == 1)
+        state = tasks.periodic_state()['slow']
+        self.assertEqual('idle', state.activity)
         self.assertIsNone(state.running_since)
-        self.assertGreaterEqual(state.last_end, state.last_start)
-        self.assertGreaterEqual(state.lateness, 0)
+        self.assertEqual('success', state.last.outcome)
+        self.assertGreaterEqual(state.last.end, state.last.start)
+        self.assertGreaterEqual(state.last.lateness, 0)
 
 
 class TestStopping(RunnerTestCase):
@@ -234,4 +247,6 @@ class TestStopping(RunnerTestCase):
         )
         started.reset()
         self.assertRaises(exceptions.RunnerError, started.wait)
-        self.assertIn('no task runs any more', self.log.output)
+        self.assertIn(
+            'runner of the periodic tasks has failed', self.log.output
+        )

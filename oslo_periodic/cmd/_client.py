@@ -1,0 +1,71 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""Speak to a runner over its control socket."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from typing import Any
+
+from oslo_periodic.cmd import errors
+
+#: Bytes of an answer, at most: some KB for each task.
+_MAX_ANSWER = 1 << 28
+
+
+def ask(
+    path: str, command: str, task: str | None = None, timeout: float = 10.0
+) -> Any:
+    """Ask for something, and return the result.
+
+    :param path: the socket.
+    :param command: what to do.
+    :param task: which task to do it to.
+    :param timeout: seconds to wait for the answer, at most.
+    :raises UserError: if there is no answer, or it is an error.
+    """
+    request = {'command': command, 'task': task}
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(timeout)
+            connection.connect(path)
+            connection.sendall(json.dumps(request).encode() + b'\n')
+            with connection.makefile('rb') as file:
+                line = file.readline(_MAX_ANSWER)
+    except TimeoutError as exc:
+        raise errors.UserError(
+            f'No answer from {path} within {timeout:g} seconds: the process '
+            'is blocked or very busy'
+        ) from exc
+    except OSError as exc:
+        reason = os.strerror(exc.errno) if exc.errno else str(exc)
+        raise errors.UserError(
+            f'No runner can be asked at {path}: {reason}. Does the service '
+            'run, and is its [oslo_periodic] control_socket that?'
+        ) from exc
+    try:
+        answer = json.loads(line)
+        ok = answer['ok']
+    except (ValueError, TypeError, KeyError) as exc:
+        raise errors.UserError(
+            f'What listens at {path} is no runner of periodic tasks'
+            if line
+            else f'The connection to {path} was refused: use it as the user '
+            'of the service, or as root'
+        ) from exc
+    if not ok:
+        raise errors.UserError(answer.get('error', 'it failed'))
+    return answer['result']

@@ -1,0 +1,275 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""The socket on which operators speak to a runner.
+
+A request is a line of JSON, ``{"command": "pause", "task": "Manager.sync"}``,
+and so is the answer: ``{"ok": true, "result": ...}`` or ``{"ok": false,
+"error": "..."}``. A connection takes any number of them. Whoever sends
+anything else, too much or nothing is told so, and hung up on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Mapping
+from concurrent import futures
+import errno
+import json
+import logging
+import os
+import socket
+import stat
+import struct
+import time
+from typing import Any
+
+from oslo_periodic.backends import base
+from oslo_periodic import exceptions
+
+LOG = logging.getLogger('oslo_periodic.runner')
+
+#: Bytes of a request, at most.
+MAX_REQUEST = 1 << 16
+#: Seconds for a client to send a request, or to take the answer.
+PATIENCE = 5.0
+#: Connections that are served at a time, and that there are at most.
+_SERVED, _MOST = 4, 32
+#: Seconds until the next try, where no connection can be accepted.
+_PAUSE = 1.0
+#: pid, uid and gid, as SO_PEERCRED gives them.
+_CREDENTIALS = struct.Struct('3i')
+
+Command = Callable[[str | None], Any]
+
+
+class Server:
+    """Listens, and answers."""
+
+    def __init__(
+        self,
+        path: str,
+        backend: base.Backend,
+        commands: Mapping[str, Command],
+    ) -> None:
+        """Bind the socket; nobody is answered yet.
+
+        :param path: where; ``{pid}`` stands for the process ID.
+        :param backend: what to wait on.
+        :param commands: by name, what is called with the task, if any.
+        :raises RunnerError: if it cannot be bound.
+        """
+        self.path = path.replace('{pid}', str(os.getpid()))
+        self._backend = backend
+        self._commands = commands
+        self._socket = _bind(self.path)
+        self._inode = os.stat(self.path).st_ino
+        self._closed = False
+        self._served: set[futures.Future[None]] = set()
+        self._pool = backend.worker_pool(_SERVED)
+
+    def serve(self) -> None:
+        """Answer until it is closed."""
+        with self._socket:
+            while not self._closed:
+                if not self._backend.wait_readable(self._socket.fileno()):
+                    continue
+                try:
+                    connection, _address = self._socket.accept()
+                except (BlockingIOError, ConnectionError):
+                    continue
+                except OSError as exc:
+                    if not self._closed:
+                        LOG.warning(
+                            'The control socket cannot accept: %(error)s',
+                            {'error': exc},
+                        )
+                        self._backend.sleep(_PAUSE)
+                    continue
+                self._admit(connection)
+
+    def close(self) -> None:
+        """Stop to listen; a request that was read is still answered."""
+        self._closed = True
+        try:
+            if os.stat(self.path).st_ino == self._inode:
+                os.unlink(self.path)
+        except OSError:
+            pass  # Somebody has removed it.
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self._pool.shutdown(wait=False)
+
+    def _admit(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        uid = _peer(connection)
+        if uid not in (0, os.geteuid()) or len(self._served) >= _MOST:
+            LOG.warning(
+                'A control connection of user %(uid)s is refused', {'uid': uid}
+            )
+            connection.close()
+            return
+        try:
+            call = self._pool.submit(self._answer_all, connection)
+        except RuntimeError:
+            connection.close()
+            return
+        self._served.add(call)
+        call.add_done_callback(self._served.discard)
+
+    def _answer_all(self, connection: socket.socket) -> None:
+        with connection:
+            reader = _Reader(connection, self._backend)
+            try:
+                while (line := reader.line()) is not None:
+                    answer = self._answer(line)
+                    _send(connection, self._backend, answer)
+                    if 'fatal' in answer:
+                        return
+            except OSError:
+                pass  # The client has gone; that is its business.
+
+    def _answer(self, line: bytes) -> dict[str, Any]:
+        try:
+            request = json.loads(line)
+            command, task = request['command'], request.get('task')
+            if not isinstance(task, str | None):
+                raise TypeError('the task is no string')
+            handle = self._commands.get(command)
+        except (ValueError, TypeError, KeyError, AttributeError) as exc:
+            return {
+                'ok': False,
+                'error': 'a request is a line of JSON, as in {"command": '
+                f'"status"}}: {type(exc).__name__}: {exc}',
+                'fatal': True,
+            }
+        except RecursionError:
+            return {'ok': False, 'error': 'too deep', 'fatal': True}
+        if handle is None:
+            known = ', '.join(self._commands)
+            return {
+                'ok': False,
+                'error': f'there is no command {command!r}; there are {known}',
+            }
+        try:
+            return {'ok': True, 'result': handle(task)}
+        except exceptions.PeriodicError as exc:
+            return {'ok': False, 'error': str(exc)}
+        except Exception as exc:
+            LOG.exception(
+                'The control command %(command)s has failed',
+                {'command': command},
+            )
+            return {'ok': False, 'error': f'{type(exc).__name__}: {exc}'}
+
+
+class _Reader:
+    """Takes lines from a connection, within bounds."""
+
+    def __init__(
+        self, connection: socket.socket, backend: base.Backend
+    ) -> None:
+        self._connection = connection
+        self._backend = backend
+        self._buffer = b''
+
+    def line(self) -> bytes | None:
+        """Return the next line; None if the client is done, or too slow."""
+        deadline = time.monotonic() + PATIENCE
+        while b'\n' not in self._buffer:
+            left = deadline - time.monotonic()
+            if left <= 0 or len(self._buffer) > MAX_REQUEST:
+                return None
+            if not self._backend.wait_readable(
+                self._connection.fileno(), left
+            ):
+                return None
+            try:
+                data = self._connection.recv(MAX_REQUEST)
+            except BlockingIOError:
+                continue
+            if not data:
+                return None
+            self._buffer += data
+        line, _newline, self._buffer = self._buffer.partition(b'\n')
+        return line
+
+
+def _send(
+    connection: socket.socket, backend: base.Backend, answer: dict[str, Any]
+) -> None:
+    data = memoryview(json.dumps(answer).encode() + b'\n')
+    deadline = time.monotonic() + PATIENCE
+    while data:
+        try:
+            data = data[connection.send(data) :]
+            deadline = time.monotonic() + PATIENCE
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            # Only a large answer to a slow client comes here.
+            backend.sleep(0.01)
+
+
+def _peer(connection: socket.socket) -> int:
+    data = connection.getsockopt(
+        socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size
+    )
+    uid: int = _CREDENTIALS.unpack(data)[1]
+    return uid
+
+
+def _bind(path: str) -> socket.socket:
+    if not os.path.isabs(path):
+        raise exceptions.RunnerError(
+            f'control_socket must be an absolute path, not {path!r}'
+        )
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        # Before bind, so that the file is never there with another mode.
+        os.fchmod(listener.fileno(), stat.S_IRUSR | stat.S_IWUSR)
+        _remove_stale(path)
+        listener.bind(path)
+        listener.listen()
+        listener.setblocking(False)
+    except (OSError, ValueError) as exc:
+        listener.close()
+        raise exceptions.RunnerError(
+            f'cannot listen on control_socket = {path}: {exc}'
+        ) from exc
+    return listener
+
+
+def _remove_stale(path: str) -> None:
+    """Remove a socket that nobody listens on any more.
+
+    :raises OSError: if somebody does.
+    """
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return  # bind refuses it.
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        # Not to wait for the backlog of somebody who does not accept.
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+        except BlockingIOError:
+            pass
+    raise OSError(errno.EADDRINUSE, 'another process listens on it')

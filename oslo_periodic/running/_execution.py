@@ -1,0 +1,185 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""One run of a task under a runner: where it runs, and how it is ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent import futures
+import contextvars
+import logging
+import os
+import threading
+from typing import Any
+
+from oslo_periodic import _policy
+from oslo_periodic import _where
+from oslo_periodic.backends import base
+from oslo_periodic import opts
+from oslo_periodic import status
+
+LOG = logging.getLogger('oslo_periodic.runner')
+
+#: The run that this thread of execution is in.
+current: contextvars.ContextVar[Run | None]
+current = contextvars.ContextVar('current', default=None)
+
+
+class Run:
+    """One run of a task, from when it is handed to a worker to its end."""
+
+    def __init__(
+        self,
+        backend: base.Backend,
+        number: int,
+        instance: Any,
+        row: int,
+        context: Any,
+        now: Callable[[], float],
+    ) -> None:
+        """Describe the run.
+
+        :param backend: what it runs on.
+        :param number: which of the runner's instances it belongs to.
+        :param instance: that instance.
+        :param row: the task.
+        :param context: given to the task; if it can be called, what it gives.
+        :param now: the clock.
+        """
+        state = instance._periodic_state
+        self._backend = backend
+        self.number = number
+        self.instance = instance
+        self.row = row
+        self._context = context
+        self._now = now
+        self.name: str = state.schedule.names[row]
+        self.full_name = f'{type(instance).__name__}.{self.name}'
+        self.policy: _policy.Policy = state.policy(self.name)
+        #: In the pool of the workers.
+        self.call: futures.Future[Any] | None = None
+        self.place: _where.Place | None = None
+        self._lock = threading.Lock()
+        self._ended_by: status.Outcome | None = None
+        self._cancelled: base.Event | None = None
+        #: Becomes readable when the worker process is to be ended.
+        self._end_fd = -1
+
+    # What the run itself does.
+
+    def make_context(self) -> Any:
+        """Return the context of this run."""
+        return self._context() if callable(self._context) else self._context
+
+    def execute(self) -> None:
+        """Run the task, and give it back to the schedule.
+
+        :raises WorkerStartError: if it needs a process, and none can be had;
+            it has not run then.
+        """
+        self.place = _where.Place()
+        token = current.set(self)
+        try:
+            if self.policy.isolation == 'process':
+                self._execute_in_process()
+            else:
+                self.instance._run_task(
+                    self.row, None, self._now(), self.place, run=self
+                )
+        finally:
+            current.reset(token)
+
+    def _execute_in_process(self) -> None:
+        # Here, so that whoever runs no processes does not load their code.
+        from oslo_periodic import _parallel
+
+        self._end_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        try:
+            if self._ended_by is not None:
+                os.eventfd_write(self._end_fd, 1)
+            settings = opts.process_settings(
+                self.instance.conf, self.policy.timeout or None
+            )
+            tick = _parallel.ParallelTick(
+                self.instance,
+                self.instance._periodic_state,
+                None,
+                self._now,
+                self,
+            )
+            tick.run_started(
+                self.row,
+                lambda: self._backend.process_pool(1),
+                {**settings, 'end_fd': self._end_fd},
+            )
+        finally:
+            with self._lock:
+                os.close(self._end_fd)
+                self._end_fd = -1
+
+    def verdict(
+        self, outcome: status.Outcome, error: str | None
+    ) -> tuple[status.Outcome, str | None]:
+        """Return how the run counts, when it has ended in some way."""
+        if self._ended_by is None:
+            return outcome, error
+        if self._ended_by is status.Outcome.TIMEOUT:
+            error = f'it was over its timeout of {self.policy.timeout:g} s'
+        return self._ended_by, error
+
+    # What others do to it.
+
+    @property
+    def is_over(self) -> bool:
+        """Whether somebody has wanted it to end."""
+        return self._ended_by is not None
+
+    def cancel_event(self) -> base.Event:
+        """Return the event that asks the task to end."""
+        with self._lock:
+            if self._cancelled is None:
+                self._cancelled = self._backend.event()
+                if self._ended_by is not None:
+                    self._cancelled.set()
+            return self._cancelled
+
+    def end(self, reason: status.Outcome) -> str:
+        """End the run as far as that can be done.
+
+        :param reason: how it counts.
+        :returns: what was done, in words.
+        """
+        with self._lock:
+            if self._ended_by is None:
+                self._ended_by = reason
+            if self._cancelled is not None:
+                self._cancelled.set()
+            if self._end_fd >= 0:
+                os.eventfd_write(self._end_fd, 1)
+        if self.policy.isolation == 'process':
+            return 'its process is killed'
+        if (
+            self.call is not None
+            and base.Capability.KILL in self._backend.capabilities
+        ):
+            self._backend.kill(self.call)
+            return 'its green thread is killed'
+        return (
+            'a native thread cannot be ended from outside: its cancel event '
+            'is set, and it goes on until the task looks at that'
+        )
+
+    def stack(self) -> str:
+        """Return where it is, as text."""
+        return '(unknown)' if self.place is None else self.place.stack()

@@ -1,0 +1,63 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""Tell the service manager, as sd_notify(3) of systemd describes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+
+LOG = logging.getLogger('oslo_periodic.runner')
+
+
+def notify(message: str) -> None:
+    """Send a message, if the environment names somebody to send it to.
+
+    :param message: such as ``READY=1``.
+    """
+    address = os.environ.get('NOTIFY_SOCKET')
+    if not address:
+        return
+    if address.startswith('@'):
+        address = '\0' + address[1:]
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            # The manager being slow must not stop the tasks.
+            sender.setblocking(False)
+            sender.sendto(message.encode(), address)
+    except OSError as exc:
+        LOG.warning(
+            'The service manager cannot be told %(message)s by way of '
+            'NOTIFY_SOCKET: %(error)s',
+            {'message': message, 'error': exc},
+        )
+
+
+def watchdog_interval() -> float | None:
+    """Return the seconds within which the manager wants to hear of us.
+
+    :returns: None if it does not.
+    """
+    pid = os.environ.get('WATCHDOG_PID')
+    if not os.environ.get('NOTIFY_SOCKET') or pid not in (
+        None,
+        str(os.getpid()),
+    ):
+        return None
+    try:
+        microseconds = int(os.environ.get('WATCHDOG_USEC', ''))
+    except ValueError:
+        return None
+    return microseconds / 1e6 if microseconds > 0 else None
