@@ -181,9 +181,7 @@ class ParallelTick:
         lateness, boundary = self._tasks._begin(row, started)
         self._running[row] = (started, lateness, boundary)
         self._schedule.move_last_run(row, boundary)
-        self._state.history.running[row] = _history.Running(
-            started, lateness, None
-        )
+        self._state.history.running[row] = (started, lateness, None)
         LOG.debug(
             'Running periodic task %(full_task_name)s (parallel)',
             {'full_task_name': self._full_name(row)},
@@ -222,10 +220,10 @@ class ParallelTick:
         ended = self._now()
         history = self._state.history
         history.running.pop(row, None)
-        history.note_end(
-            row, status.Run(started, ended, lateness, outcome, error)
-        )
-        self._tasks._finish(row, started, ended, boundary)
+        history.note_end(row, started, ended, lateness, outcome, error)
+        missed = self._schedule.finish(row, started, ended, boundary)
+        if missed:
+            self._tasks._note_missed(row, ended - started, missed)
 
     def _warn_lost_changes(self, row: int, changed: list[str]) -> None:
         LOG.warning(

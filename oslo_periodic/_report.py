@@ -65,23 +65,23 @@ def _scheduled(
         spacing=schedule.spacing[row],
         **state.policy(name)._asdict(),
         due=next_due(schedule, row, now),
-        running_since=running.since if running else None,
-        running_lateness=running.lateness if running else None,
+        running_since=running[0] if running else None,
+        running_lateness=running[1] if running else None,
         running_at=at,
         runs=record.runs,
         failures=record.failures,
         failures_in_a_row=record.failures_in_a_row,
         skipped=dict(history.skipped.get(row, ())),
-        last_runs=tuple(record.last_runs),
+        last_runs=tuple(status.Run(*run) for run in record.last_runs),
     )
 
 
 def where(state: _state.State, row: int) -> str | None:
     """Say where a task is that runs; None if it cannot be had."""
     running = state.history.running.get(row)
-    if running is None or running.place is None:
+    if running is None or running[2] is None:
         return None
-    return running.place.line(state.schedule.tasks[row])
+    return running[2].line(state.schedule.tasks[row])
 
 
 def activity(state: _state.State, row: int) -> status.Activity:

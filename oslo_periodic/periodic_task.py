@@ -62,6 +62,7 @@ _Function = TypeVar('_Function', bound=Callable[..., Any])
 
 #: Seconds; what a spacing of 0 means, and the longest that a tick idles.
 DEFAULT_INTERVAL = _task.DEFAULT_INTERVAL
+_SUCCESS = status.Outcome.SUCCESS
 
 InvalidPeriodicTaskArg = exceptions.InvalidPeriodicTaskArg
 list_opts = opts.list_opts
@@ -343,8 +344,8 @@ class PeriodicTasks(metaclass=_PeriodicTasksMeta):
         :param run: what a runner knows of this run, which makes its context
             and may have ended it.
         """
-        schedule = self._periodic_state.schedule
-        history = self._periodic_state.history
+        state = self._periodic_state
+        schedule, history = state.schedule, state.history
         try:
             if LOG.isEnabledFor(logging.DEBUG):
                 LOG.debug(
@@ -357,8 +358,8 @@ class PeriodicTasks(metaclass=_PeriodicTasksMeta):
             schedule.release(row)
             raise
         schedule.move_last_run(row, boundary)
-        history.running[row] = _history.Running(started, lateness, place)
-        outcome, error = status.Outcome.SUCCESS, None
+        history.running[row] = (started, lateness, place)
+        outcome, error = _SUCCESS, None
         try:
             if run is not None:
                 context = run.make_context()
@@ -380,44 +381,39 @@ class PeriodicTasks(metaclass=_PeriodicTasksMeta):
                 outcome, error = run.verdict(outcome, error)
             ended = now()
             del history.running[row]
-            history.note_end(
-                row, status.Run(started, ended, lateness, outcome, error)
-            )
-            self._finish(row, started, ended, boundary)
+            history.note_end(row, started, ended, lateness, outcome, error)
+            missed = schedule.finish(row, started, ended, boundary)
+            if missed:
+                self._note_missed(row, ended - started, missed)
 
     def _begin(self, row: int, started: float) -> tuple[float, float]:
         """Return how late a run is, and what its last run becomes."""
         state = self._periodic_state
         last_run = state.schedule.last_run(row)
         spacing = state.schedule.spacing[row]
-        if row in state.steady and last_run is not None:
+        if last_run is None:
+            return 0.0, _nearest_boundary(last_run, spacing)
+        lateness = started - last_run - spacing
+        if lateness >= spacing > 0:
+            late = status.Skip.LATE
+            state.history.note_skipped(row, late, int(lateness / spacing))
+        if row in state.steady:
             # Jitter would move the phase.
             boundary = started - (started - last_run) % abs(spacing)
         else:
             boundary = _nearest_boundary(last_run, spacing)
-        if last_run is None:
-            return 0.0, boundary
-        lateness = started - last_run - spacing
-        if lateness >= spacing > 0:
-            state.history.note_skipped(
-                row, status.Skip.LATE, int(lateness / spacing)
-            )
         return (lateness if lateness > 0 else 0.0), boundary
 
-    def _finish(
-        self, row: int, started: float, ended: float, boundary: float
-    ) -> None:
-        """Give a task that ran back to the schedule."""
+    def _note_missed(self, row: int, seconds: float, missed: int) -> None:
+        """Count and log what was missed by a run that took so long."""
         state = self._periodic_state
-        missed = state.schedule.finish(row, started, ended, boundary)
-        if missed:
-            state.history.note_skipped(row, status.Skip.OVERLAP, missed)
-            _state.log_overrun(
-                self._full_name(state.schedule, row),
-                ended - started,
-                state.schedule.spacing[row],
-                missed,
-            )
+        state.history.note_skipped(row, status.Skip.OVERLAP, missed)
+        _state.log_overrun(
+            self._full_name(state.schedule, row),
+            seconds,
+            state.schedule.spacing[row],
+            missed,
+        )
 
     def _full_name(self, schedule: _schedule.Schedule, row: int) -> str:
         return f'{type(self).__name__}.{schedule.names[row]}'

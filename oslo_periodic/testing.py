@@ -33,6 +33,7 @@ from __future__ import annotations
 from collections.abc import Callable
 import concurrent.futures
 import functools
+import os
 import time
 from typing import Any
 from typing import TYPE_CHECKING
@@ -362,15 +363,114 @@ class BackendConformance(_TestCase):
             [future.result(PATIENCE) for future in futures],
         )
 
+    # Descriptors.
+
+    def _pipe(self) -> tuple[int, int]:
+        read, write = os.pipe()
+        self.addCleanup(os.close, read)
+        return read, write
+
+    @_rule('wait_readable returns False after the timeout')
+    def test_wait_readable_times_out(self) -> None:
+        read, write = self._pipe()
+        self.addCleanup(os.close, write)
+        start = time.monotonic()
+        self.assertIs(False, self.backend.wait_readable(read, _SHORT))
+        self.assertGreaterEqual(time.monotonic() - start, _SHORT * 0.9)
+        self.assertIs(False, self.backend.wait_readable(read, 0))
+
+    @_rule('wait_readable returns True where there is something to read')
+    def test_wait_readable(self) -> None:
+        read, write = self._pipe()
+        self.addCleanup(os.close, write)
+        os.write(write, b'ab')
+        self.assertIs(True, self.backend.wait_readable(read, PATIENCE))
+        os.read(read, 1)
+        self.assertIs(True, self.backend.wait_readable(read, PATIENCE))
+        os.read(read, 1)
+        self.assertIs(False, self.backend.wait_readable(read, _SHORT))
+
+    @_rule('wait_readable returns True when the other end is closed')
+    def test_wait_readable_end(self) -> None:
+        read, write = self._pipe()
+        os.close(write)
+        self.assertIs(True, self.backend.wait_readable(read, PATIENCE))
+
+    @_rule('wait_readable blocks only the one who waits')
+    def test_wait_readable_blocks_the_waiter_only(self) -> None:
+        read, write = self._pipe()
+        self.addCleanup(os.close, write)
+        self._pool(1).submit(os.write, write, b'a')
+        self.assertIs(True, self.backend.wait_readable(read, PATIENCE))
+
+    # The end of a call.
+
+    @_rule(
+        'kill raises UnsupportedBackendError, naming the backend, unless the '
+        'capability KILL is declared'
+    )
+    def test_kill_is_declared(self) -> None:
+        if base.Capability.KILL in self.backend.capabilities:
+            raise unittest.SkipTest('the backend declares KILL')
+        call = self._pool(1).submit(len, '')
+        with self.assertRaises(exceptions.UnsupportedBackendError) as caught:
+            self.backend.kill(call)
+        self.assertIn(self.backend.name, str(caught.exception))
+
+    def _killing(self) -> None:
+        if base.Capability.KILL not in self.backend.capabilities:
+            raise unittest.SkipTest('the backend does not declare KILL')
+
+    @_rule(
+        'kill ends a call that waits: its finally clauses run, and its future '
+        'has an exception that is no Exception'
+    )
+    def test_kill(self) -> None:
+        self._killing()
+        gate, started = self._gate(), self._gate()
+        cleaned: list[int] = []
+
+        def call() -> None:
+            try:
+                started.set()
+                gate.wait(PATIENCE * 2)
+            except Exception:
+                cleaned.append(0)
+            finally:
+                cleaned.append(1)
+
+        future = self._pool(1).submit(call)
+        self.assertTrue(started.wait(PATIENCE))
+        self.backend.kill(future)
+        error = future.exception(PATIENCE)
+        self.assertIsNotNone(error)
+        self.assertNotIsInstance(error, Exception)
+        self.assertEqual([1], cleaned)
+
+    @_rule('kill leaves a call that has ended alone, and the pool goes on')
+    def test_kill_after_the_end(self) -> None:
+        self._killing()
+        pool = self._pool(1)
+        future = pool.submit(len, 'ab')
+        self.assertEqual(2, future.result(PATIENCE))
+        self.backend.kill(future)
+        self.assertEqual(2, future.result(PATIENCE))
+        self.assertEqual(3, pool.submit(len, 'abc').result(PATIENCE))
+
     # Ticks.
 
-    def _tasks(self, *functions: Callable[[Any, Any], Any]) -> Any:
+    def _tasks(
+        self, *functions: Callable[[Any, Any], Any], **policy: Any
+    ) -> Any:
         conf = cfg.ConfigOpts()
         conf([], project='conformance', use_env=False, default_config_files=[])
         tasks = periodic_task.PeriodicTasks(conf)
         for number, function in enumerate(functions):
             decorate = periodic_task.periodic_task(
-                name=f'task_{number}', spacing=60, run_immediately=True
+                name=f'task_{number}',
+                spacing=60,
+                run_immediately=True,
+                **policy,
             )
             tasks.add_periodic_task(decorate(function))
         return tasks
@@ -454,6 +554,19 @@ class BackendConformance(_TestCase):
 
     # The runner.
 
+    def _check_for_runner(self) -> None:
+        """Fail where a runner would hang, and so would the test."""
+        # A pool that does the call in submit would never let start return.
+        probe = self._pool(1).submit(self._gate().wait, PATIENCE)
+        self.assertFalse(probe.done())
+        # And one whose events do not wait would never let anybody run.
+        event = self.backend.event()
+        event.set()
+        event.clear()
+        start = time.monotonic()
+        self.assertIs(False, event.wait(_SHORT))
+        self.assertGreaterEqual(time.monotonic() - start, _SHORT * 0.9)
+
     @_rule('under a runner a slow task delays no other, nor overlaps itself')
     def test_runner(self) -> None:
         gate, enough = self._gate(), self._gate()
@@ -469,16 +582,7 @@ class BackendConformance(_TestCase):
             if len(quick) == 3:
                 enough.set()
 
-        # A pool that does the call in submit would never let start return.
-        probe = self._pool(1).submit(gate.wait, PATIENCE)
-        self.assertFalse(probe.done())
-        # And one whose events do not wait would never let anybody run.
-        event = self.backend.event()
-        event.set()
-        event.clear()
-        start = time.monotonic()
-        self.assertIs(False, event.wait(_SHORT))
-        self.assertGreaterEqual(time.monotonic() - start, _SHORT * 0.9)
+        self._check_for_runner()
         with backends.override(self.backend):
             tasks = self._tasks(wait, count)
             for name in tasks._periodic_spacing:
@@ -491,3 +595,31 @@ class BackendConformance(_TestCase):
             finally:
                 gate.set()
                 self.assertTrue(started.stop(timeout=PATIENCE))
+
+    @_rule(
+        'under a runner a task that is over its timeout is ended, or asked to '
+        'end'
+    )
+    def test_runner_timeout(self) -> None:
+        started = self._gate()
+        ended = self._gate()
+
+        def wait(self: Any, context: Any) -> None:
+            started.set()
+            try:
+                runner.cancel_event().wait(PATIENCE * 2)
+            finally:
+                ended.set()
+
+        self._check_for_runner()
+        with backends.override(self.backend):
+            tasks = self._tasks(wait, timeout=_SHORT)
+            timed = runner.PeriodicRunner(tasks)
+            timed.start()
+            try:
+                self.assertTrue(started.wait(PATIENCE))
+                self.assertTrue(ended.wait(PATIENCE))
+            finally:
+                self.assertTrue(timed.stop(timeout=PATIENCE))
+            last = tasks.periodic_state()['task_0'].last
+            self.assertEqual('timeout', last and last.outcome)

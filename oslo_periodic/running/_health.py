@@ -136,7 +136,7 @@ class Health:
         if activity is status.Activity.RUNNING and running is not None:
             where = _report.where(state, row)
             return (
-                f'it has been running for {now - running.since:.1f} seconds'
+                f'it has been running for {now - running[0]:.1f} seconds'
                 f'{", at " + where if where else ""}'
             )
         if activity is status.Activity.WAITING:
@@ -157,7 +157,7 @@ class Health:
         for run in runs:
             history = run.instance._periodic_state.history
             running = history.running.get(run.row)
-            seconds = now - running.since if running else 0.0
+            seconds = now - running[0] if running else 0.0
             held.append((seconds, run.full_name))
         held.sort(reverse=True)
         names = ', '.join(f'{name} ({s:.1f} s)' for s, name in held[:5])

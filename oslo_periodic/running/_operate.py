@@ -245,7 +245,7 @@ def end_runs(runs: list[_execution.Run], now: float) -> None:
             'seconds: %(done)s. It was at:\n%(stack)s',
             {
                 'task': left.full_name,
-                'seconds': now - running.since if running else 0.0,
+                'seconds': now - running[0] if running else 0.0,
                 'done': done,
                 'stack': stack,
             },

@@ -53,7 +53,7 @@ class Threading(_threading.ThreadingBackend):
 class Eventlet(_eventlet.EventletBackend):
     """Green threads whose futures can be replaced."""
 
-    future_class = backend_base.EventFuture
+    future_class = _eventlet._GreenFuture
 
     def worker_pool(self, workers):
         pool = super().worker_pool(workers)
@@ -84,7 +84,7 @@ class HasNoName(Threading):
 
 
 class NamesItsCapabilities(Eventlet):
-    capabilities = frozenset({'cooperative'})
+    capabilities = frozenset({'cooperative', backend_base.Capability.KILL})
 
 
 class HasAnUndeclaredProcessPool(Eventlet):
@@ -349,6 +349,55 @@ def _scenario(backend, *broken, only=False, patience=SHORT):
 
 _exactly = functools.partial(_scenario, only=True, patience=testing.PATIENCE)
 
+
+# Descriptors, and the end of a call.
+
+
+class NeverReads(Threading):
+    def wait_readable(self, fd, timeout=None):
+        return False
+
+
+class AlwaysReads(Threading):
+    def wait_readable(self, fd, timeout=None):
+        return True
+
+
+class WaitsForData(Threading):
+    """Does not count the end of a pipe."""
+
+    def wait_readable(self, fd, timeout=None):
+        poll = patcher.original('select').poll()
+        poll.register(fd, patcher.original('select').POLLIN)
+        wait = None if timeout is None else timeout * 1000
+        return any(event & 1 for _fd, event in poll.poll(wait))
+
+
+class BlocksAllWhoRead(Eventlet):
+    def wait_readable(self, fd, timeout=None):
+        if timeout:
+            timeout = min(timeout, 0.1)
+        found = patcher.original('select').select([fd], [], [], timeout)[0]
+        return bool(found)
+
+
+class KillsUndeclared(Threading):
+    def kill(self, call):
+        call.cancel()
+
+
+class DoesNotKill(Eventlet):
+    def kill(self, call):
+        pass
+
+
+class KillsTheEnded(_eventlet.EventletBackend):
+    def kill(self, call):
+        if call.done():
+            raise RuntimeError('it has ended')
+        super().kill(call)
+
+
 SCENARIOS = [
     _exactly(HasNoName, 'name'),
     _exactly(NamesItsCapabilities, 'capabilities'),
@@ -392,7 +441,16 @@ SCENARIOS = [
     _scenario(LeavesEarly, 'pool_shutdown_waits'),
     _exactly(CancelsNothing, 'pool_shutdown_cancels'),
     _exactly(TakesAHundred, 'pool_many_calls'),
-    _scenario(RunsInSubmit, 'tick_skips_what_runs', 'runner'),
+    _scenario(
+        RunsInSubmit, 'tick_skips_what_runs', 'runner', 'runner_timeout'
+    ),
+    _scenario(AlwaysReads, 'wait_readable_times_out', 'wait_readable'),
+    _scenario(NeverReads, 'wait_readable', 'wait_readable_end'),
+    _scenario(WaitsForData, 'wait_readable_end'),
+    _scenario(BlocksAllWhoRead, 'wait_readable_blocks_the_waiter_only'),
+    _scenario(KillsUndeclared, 'kill_is_declared'),
+    _scenario(DoesNotKill, 'kill'),
+    _scenario(KillsTheEnded, 'kill_after_the_end'),
 ]
 
 
