@@ -44,10 +44,13 @@ class _Hook:
 
     def __init__(self) -> None:
         self.listeners: weakref.WeakSet[Any] = weakref.WeakSet()
+        #: What was told, so that it is told once.
+        self.told: set[tuple[str, str]] = set()
 
     def __call__(self, conf: Any, fresh: object) -> None:
         for listener in list(self.listeners):
             listener.reload(conf)
+        check_groups(conf)
 
 
 #: By the id of the ConfigOpts that keeps it.
@@ -70,92 +73,86 @@ def follow(conf: Any, listener: Listener) -> None:
     hook.listeners.add(listener)
 
 
-def check_groups(conf: Any, class_name: str, tasks: Iterable[str]) -> None:
-    """Warn of groups that are for a class, and of options in them, with typos.
+def check_groups(conf: Any) -> None:
+    """Warn of groups that are for no task, and of unknown options in others.
 
-    :param conf: a ConfigOpts.
-    :param class_name: the name of the class.
-    :param tasks: the names of its tasks.
-    """
-    # Groups' names are not case-sensitive to oslo.config.
-    known = {opts.task_group(class_name, task).lower(): task for task in tasks}
-    prefix = opts.task_group(class_name, '').lower()
-    mine = [
-        section
-        for section in conf.list_all_sections()
-        if section.lower().startswith(prefix)
-    ]
-    for section in mine:
-        if section.lower() not in known:
-            near = _nearest(section[len(prefix) :], known.values(), 0.0)
-            LOG.warning(
-                'The configuration has the group [%(group)s], and %(class)s '
-                'has no such periodic task; did you mean [%(near)s]?',
-                {
-                    'group': section,
-                    'class': class_name,
-                    'near': opts.task_group(class_name, near or '...'),
-                },
-            )
-    if mine:
-        _check_options(conf, set(known))
-
-
-def _check_options(conf: Any, groups: set[str]) -> None:
-    options = [opt.dest for opt in opts.task_opts]
-    for section, keys in _sections(conf).items():
-        if section.lower() not in groups:
-            continue
-        for key in keys:
-            if key.replace('-', '_') not in options:
-                LOG.warning(
-                    'The group [%(group)s] of the configuration sets '
-                    '%(option)s, which no periodic task has; did you mean '
-                    '%(near)s?',
-                    {
-                        'group': section,
-                        'option': key,
-                        'near': _nearest(key, options, 0.0),
-                    },
-                )
-
-
-def check_classes(conf: Any) -> None:
-    """Tell of groups of classes that nobody has made an instance of.
-
-    A file may be shared with other processes of the service, so it is a
-    warning only where the name is nearly that of a class that there is.
+    It is done when the tasks are about to run for the first time, as all
+    instances have been made by then. Each mistake is told once.
 
     :param conf: the configuration.
     """
     hook = _hooks.get(id(conf))
     if hook is None or not isinstance(conf, cfg.ConfigOpts):
         return
-    names = {
-        f'{listener.owner.__name__}.{task}'
+    sections = [
+        section
+        for section in conf.list_all_sections()
+        if section.lower().startswith(opts.TASK_GROUP)
+    ]
+    if not sections:
+        return
+    tasks = [
+        f'{listener.owner.__name__}.{name}'
         for listener in list(hook.listeners)
         if hasattr(listener, 'owner')
-        for task in listener.task_names()
-    }
-    classes = {name.partition('.')[0].lower() for name in names}
-    for section in conf.list_all_sections():
-        if not section.lower().startswith(opts.TASK_GROUP):
-            continue
+        for name in listener.task_names()
+    ]
+    # Groups' names are not case-sensitive to oslo.config.
+    known = {task.lower() for task in tasks}
+    said = _sections(conf)
+    for section in sections:
         name = section[len(opts.TASK_GROUP) :]
-        if name.partition('.')[0].lower() in classes:
+        if name.lower() not in known:
+            if (section, '') not in hook.told:
+                hook.told.add((section, ''))
+                _tell_of_group(section, name, tasks)
             continue
-        near = _nearest(name, names, _ALIKE)
-        LOG.log(
-            logging.WARNING if near else logging.INFO,
-            'The configuration has the group [%(group)s], and this process '
-            'has no such periodic task%(hint)s',
-            {
-                'group': section,
-                'hint': f'; did you mean [{opts.TASK_GROUP}{near}]?'
-                if near
-                else '',
-            },
-        )
+        for option in said.get(section, ()):
+            if (section, option) not in hook.told:
+                hook.told.add((section, option))
+                _tell_of_option(section, option)
+
+
+def _tell_of_group(section: str, name: str, tasks: list[str]) -> None:
+    class_name = name.partition('.')[0].lower()
+    mine = [t for t in tasks if t.partition('.')[0].lower() == class_name]
+    if '.' not in name:
+        # The class was forgotten.
+        short = {task.partition('.')[2]: task for task in tasks}
+        near = _nearest(name, short, _ALIKE)
+        near = short[near] if near else None
+    elif mine:
+        near = _nearest(name, mine, 0.0)
+    else:
+        # The file may be shared with other processes of the service, which
+        # have such a class.
+        near = _nearest(name, tasks, _ALIKE)
+    LOG.log(
+        logging.WARNING if near else logging.INFO,
+        'The configuration has the group [%(group)s], and this process has '
+        'no such periodic task%(hint)s',
+        {
+            'group': section,
+            'hint': f'; did you mean [{opts.TASK_GROUP}{near}]?'
+            if near
+            else '',
+        },
+    )
+
+
+def _tell_of_option(section: str, option: str) -> None:
+    options = [opt.dest for opt in opts.task_opts]
+    if option.replace('-', '_') in options:
+        return
+    LOG.warning(
+        'The group [%(group)s] of the configuration sets %(option)s, which '
+        'no periodic task has; did you mean %(near)s?',
+        {
+            'group': section,
+            'option': option,
+            'near': _nearest(option, options, 0.0),
+        },
+    )
 
 
 def _nearest(name: str, known: Iterable[str], alike: float) -> str | None:

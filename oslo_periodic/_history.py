@@ -87,9 +87,9 @@ class History:
 
 
 def error_line(exc: BaseException) -> str:
-    """Return the class and the text of an exception, on one short line."""
+    """Return the class of an exception and the first line of its text."""
     try:
-        text = ' '.join(str(exc).split())
+        text = str(exc).strip().partition('\n')[0]
     except Exception:
         text = '(its text cannot be had)'
     line = f'{type(exc).__name__}: {text}' if text else type(exc).__name__

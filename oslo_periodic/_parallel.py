@@ -124,11 +124,14 @@ class ParallelTick:
         except exceptions.WorkerStartError:
             if row not in self._ended:
                 raise
-        except Exception as exc:
+        except BaseException as exc:
             # It can never be handed out, so this counts as a run.
-            self._begin(row)
             self._failures.append((self._full_name(row), exc))
-            self._finish(row, status.Outcome.FAILURE, _history.error_line(exc))
+            if row not in self._ended:
+                if row not in self._running:
+                    self._begin(row)
+                error = _history.error_line(exc)
+                self._finish(row, status.Outcome.FAILURE, error)
         finally:
             if row in self._running:
                 self._end_interrupted(row)

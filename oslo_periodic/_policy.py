@@ -60,8 +60,6 @@ DEFAULT = Policy('skip', 'coalesce', 0.0, 'thread', False)
 
 def merge(*policies: Policy) -> Policy:
     """Return, for each policy, what the first says that says anything."""
-    if len(policies) == 2 and policies[0] == UNSET:
-        return policies[1]
     merged = [
         next((value for value in values if value is not None), None)
         for values in zip(*policies, strict=True)

@@ -18,7 +18,6 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from oslo_periodic import _config
 from oslo_periodic import _schedule
 from oslo_periodic import _settings
 from oslo_periodic import _state
@@ -37,14 +36,8 @@ def reload(state: _state.State, conf: Any) -> None:
     :param state: what follows.
     :param conf: the configuration of the service.
     """
-    try:
-        reader = _settings.Reader(conf, state.owner.__name__)
-    except ValueError as exc:
-        LOG.error(
-            'The periodic tasks of %(class)s stay as they were: %(error)s',
-            {'class': state.owner.__name__, 'error': exc},
-        )
-        return
+    reader = _settings.Reader(conf, state.owner.__name__, state.defaults)
+    state.defaults = reader.defaults
     listed = dict(state.owner._periodic_collection.listed)
     for name, row in list(state.schedule.rows.items()):
         old = state.read.get(name)
@@ -54,7 +47,7 @@ def reload(state: _state.State, conf: Any) -> None:
         task = state.owner._periodic_collection.describe(name, function)
         new = _read(state, reader, task, listed)
         if new is not None and new != old:
-            _change(state, row, old, new)
+            _change(state, row, old, new, reader)
     for task in list(state.unscheduled.values()):
         new = _read(state, reader, task, listed)
         if new is not None and new.why_not is None:
@@ -64,8 +57,6 @@ def reload(state: _state.State, conf: Any) -> None:
                 'Periodic task %(task)s is enabled now',
                 {'task': f'{state.owner.__name__}.{task.name}'},
             )
-    if reader.configurable:
-        _config.check_groups(conf, state.owner.__name__, state.task_names())
 
 
 def _read(
@@ -92,12 +83,17 @@ def _change(
     row: int,
     old: _settings.Settings,
     new: _settings.Settings,
+    reader: _settings.Reader,
 ) -> None:
     name = state.schedule.names[row]
     state.read[name] = new
     state.apply(row, new)
     if new.spacing != old.spacing:
         state.schedule.set_spacing(row, new.spacing)
+    if new.policy.spread and not old.policy.spread:
+        now = state.clock()
+        last_run = state.spread(name, new.spacing, reader, now)
+        state.schedule.set_last_run(row, last_run)
     if new.enabled != old.enabled:
         state.schedule.hold(row, _schedule.DISABLED, not new.enabled)
     LOG.info(

@@ -73,6 +73,8 @@ class Schedule:
         self.on_change: Callable[[], None] | None = None
         #: The rows that run at once if they have missed a run.
         self.run_once: set[int] = set()
+        #: The rows that somebody has asked for, due or not.
+        self.requested: set[int] = set()
         #: The rows that run once more if they were due while they ran.
         self.queueing: set[int] = set()
         self._last_run = array.array('d')
@@ -87,7 +89,12 @@ class Schedule:
         self._lock = threading.Lock()
 
     def add(
-        self, name: str, task: Any, spacing: float, last_run: float | None
+        self,
+        name: str,
+        task: Any,
+        spacing: float,
+        last_run: float | None,
+        held: int = 0,
     ) -> int:
         """Add a row.
 
@@ -98,6 +105,7 @@ class Schedule:
         :param task: what the driver runs.
         :param spacing: seconds; negative disables.
         :param last_run: on the drivers' clock; None means due at once.
+        :param held: the bits of why a new row is held.
         :returns: the row.
         """
         if last_run is None:
@@ -111,12 +119,14 @@ class Schedule:
                 self.spacing.append(spacing)
                 self._last_run.append(last_run)
                 self._place.append(_IDLE)
+                if held:
+                    self._held[row] = held
             else:
                 self.tasks[row] = task
                 self.spacing[row] = spacing
                 self._last_run[row] = last_run
             self._reconsider(row)
-        self._changed()
+        self.notify()
         return row
 
     def remove(self, name: str) -> None:
@@ -127,7 +137,12 @@ class Schedule:
             self._leave(row)
             self._place[row] = _GONE
             self._held.pop(row, None)
-            for rows in (self.run_once, self.queueing, self._again):
+            for rows in (
+                self.run_once,
+                self.queueing,
+                self.requested,
+                self._again,
+            ):
                 rows.discard(row)
 
     def last_run(self, row: int) -> float | None:
@@ -140,14 +155,14 @@ class Schedule:
         with self._lock:
             self._last_run[row] = _NEVER if last_run is None else last_run
             self._reconsider(row)
-        self._changed()
+        self.notify()
 
     def set_spacing(self, row: int, spacing: float) -> None:
         """Change a row's spacing, counted from its last run."""
         with self._lock:
             self.spacing[row] = spacing
             self._reconsider(row)
-        self._changed()
+        self.notify()
 
     def hold(self, row: int, reason: int, held: bool) -> None:
         """Keep a row from becoming due, or let it again.
@@ -165,7 +180,7 @@ class Schedule:
             else:
                 self._held.pop(row, None)
             self._reconsider(row)
-        self._changed()
+        self.notify()
 
     def held(self, row: int) -> int:
         """Return the bits of why a row is held; 0: it is not."""
@@ -185,15 +200,20 @@ class Schedule:
                 if row not in self.queueing or row in self._again:
                     return False
                 self._again.add(row)
+                self.requested.add(row)
                 return True
             self._leave(row)
             self._place[row] = _READY
             self.ready.add(row)
-        self._changed()
+            self.requested.add(row)
+        self.notify()
         return True
 
     def skip_missed(self, row: int, now: float) -> int:
         """Move a row that is waiting on to its next boundary.
+
+        A row that is to run once for what it has missed goes to the last
+        boundary that has passed, so it is due.
 
         :param row: the row.
         :param now: the current time.
@@ -201,12 +221,19 @@ class Schedule:
         """
         with self._lock:
             spacing, last_run = self.spacing[row], self._last_run[row]
-            if spacing <= 0 or not now - last_run >= spacing:
+            # What runs sees for itself what it misses.
+            if (
+                self._place[row] == _RUNNING
+                or spacing <= 0
+                or not now - last_run >= spacing
+            ):
                 return 0
             missed = math.floor(min((now - last_run) / spacing, _MOST_MISSED))
+            if row in self.run_once:
+                missed -= 1
             self._last_run[row] = last_run + missed * spacing
             self._reconsider(row)
-        self._changed()
+        self.notify()
         return missed
 
     @property
@@ -344,7 +371,8 @@ class Schedule:
                 self._enqueue(row)
         return missed
 
-    def _changed(self) -> None:
+    def notify(self) -> None:
+        """Tell whoever waits that a row may be due sooner than it was."""
         if self.on_change is not None:
             self.on_change()
 
@@ -382,6 +410,7 @@ class Schedule:
     def _leave(self, row: int) -> None:
         """Take a row from where it is, but for its item in the queue."""
         self.ready.discard(row)
+        self.requested.discard(row)
         if self._place[row] == _WAITING:
             self._stale += 1
 

@@ -62,21 +62,38 @@ class Settings(NamedTuple):
 class Reader:
     """Reads the settings of the tasks of one class."""
 
-    def __init__(self, conf: Any, class_name: str) -> None:
+    def __init__(
+        self,
+        conf: Any,
+        class_name: str,
+        last: _policy.Policy | None = None,
+    ) -> None:
         """Read the defaults.
 
         :param conf: the configuration; what is no ConfigOpts has no groups.
         :param class_name: the name of the class.
+        :param last: the defaults that were read before, which hold where the
+            configuration is wrong by now.
+        :raises ValueError: if it is wrong, and nothing was read before.
         """
         self._conf = conf
         self._class_name = class_name
         #: Whether tasks have groups.
         self.configurable = isinstance(conf, cfg.ConfigOpts)
-        self._defaults = _policy.DEFAULT
-        if self.configurable:
+        #: What holds for the tasks that nobody says anything else about.
+        self.defaults = _policy.DEFAULT
+        if last is not None:
+            values = zip(opts.default_opts, last, strict=True)
+            self.defaults = _policy.Policy(
+                *(
+                    opts.read(conf, option, value, class_name)
+                    for option, value in values
+                )
+            )
+        elif self.configurable:
             group = conf[opts.GROUP]
-            self._defaults = _policy.Policy(
-                *(group[f'default_{name}'] for name in _policy.Policy._fields)
+            self.defaults = _policy.Policy(
+                *(group[option.dest] for option in opts.default_opts)
             )
 
     @property
@@ -107,12 +124,11 @@ class Reader:
                     f'a bool, and {_late.describe(task.enabled)} gives '
                     f'{enabled!r}.'
                 )
-        if task.policy is _policy.UNSET and not said:
-            policy = self._defaults
-        else:
+        policy = self.defaults
+        if said or task.policy is not _policy.UNSET:
             group = [said.get(name) for name in _policy.Policy._fields]
             policy = _policy.merge(
-                _policy.Policy(*group), task.policy, self._defaults
+                _policy.Policy(*group), task.policy, self.defaults
             )
         return Settings(
             _task.normal_spacing(spacing, task.name), bool(enabled), policy
@@ -121,10 +137,11 @@ class Reader:
     def _read_group(self, task_name: str) -> dict[str, Any]:
         """Return the options of a task, which are registered by that."""
         group = opts.task_group(self._class_name, task_name)
-        try:
-            self._conf.register_opts(opts.task_opts, group=group)
-        except cfg.DuplicateOptError:
-            pass  # By the service, with the task's defaults in them.
+        for option in opts.task_opts:
+            try:
+                self._conf.register_opt(option, group=group)
+            except cfg.DuplicateOptError:
+                pass  # By the service, with the task's default in it.
         values = self._conf[group]
         try:
             return {opt.dest: values[opt.dest] for opt in opts.task_opts}

@@ -58,8 +58,8 @@ class State:
 
     __slots__ = (
         '__weakref__',
-        'clock',
         '_packed',
+        'defaults',
         'external',
         'external_held',
         'history',
@@ -77,29 +77,31 @@ class State:
         self,
         owner: _collection.PeriodicTasksMeta,
         conf: Any,
-        clock: Callable[[], float],
     ) -> None:
         """Schedule what a class lists.
 
         :param owner: the class of the instance.
         :param conf: the configuration of the service.
-        :param clock: the clock: first runs count from now.
         :raises InvalidPeriodicTaskArg: if the configuration says something
             of a task that makes no sense.
         """
         self._start(owner)
-        self.clock = clock
         reader = _settings.Reader(conf, owner.__name__)
+        self.defaults = reader.defaults
         collection = owner._periodic_collection
-        now = clock()
+        now = self.clock()
         for name, function in collection.listed:
             task = collection.describe(name, function)
             self._add(reader, task, collection.spacing_of(task), now)
         if reader.configurable:
             for task in collection.disabled(owner):
                 self._add(reader, task, task.spacing, now)
-            _config.check_groups(conf, owner.__name__, self.task_names())
             _config.follow(conf, self)
+
+    def clock(self) -> float:
+        """Return the time, on the clock of the ticks."""
+        now: float = self.owner._periodic_now()  # type: ignore[attr-defined]
+        return now
 
     def _start(self, owner: _collection.PeriodicTasksMeta) -> None:
         self.owner = owner
@@ -109,6 +111,8 @@ class State:
         self.external: list[str] = []
         #: Whether those are kept from running in this one.
         self.external_held = False
+        #: The policies that hold where nobody says anything else.
+        self.defaults = _policy.DEFAULT
         #: The rows that keep their phase, to which no jitter is added.
         self.steady: set[int] = set()
         #: The tasks that are not to run, by name.
@@ -130,8 +134,10 @@ class State:
             function = schedule.tasks[row]
             if listed.get(name) is function:
                 function = None
+            held = schedule.held(row) & ~_schedule.PAUSED
             last_run = schedule.last_run(row)
-            rows.append((name, function, schedule.spacing[row], last_run))
+            spacing = schedule.spacing[row]
+            rows.append((name, function, spacing, last_run, held))
         external = self.external, self.external_held
         return self.owner, rows, external, self.read
 
@@ -141,7 +147,7 @@ class State:
         self.external, self.external_held = list(external), held
         self.read = dict(settings)
         listed = dict(self.owner._periodic_collection.listed)
-        for name, function, spacing, last_run in rows:
+        for name, function, spacing, last_run, hold in rows:
             if function is None:
                 function = listed.get(name)
             if function is None:
@@ -149,11 +155,15 @@ class State:
                     f'{self.owner.__qualname__} has no periodic task {name!r} '
                     'here: is it the same version of the class?'
                 )
-            row = self.schedule.add(name, function, spacing, last_run)
+            row = self.schedule.add(name, function, spacing, last_run, hold)
             if name in self.read:
                 self.apply(row, self.read[name])
-            if name in external:
-                self.schedule.hold(row, _schedule.EXTERNAL, held)
+        collection = owner._periodic_collection
+        for task in collection.disabled(owner):
+            self.unscheduled[task.name] = task
+        for name, function in listed.items():
+            if name in self.read and name not in self.schedule.rows:
+                self.unscheduled[name] = collection.describe(name, function)
 
     def reduce_for_worker(self) -> tuple[Any, ...]:
         """Reduce to what a worker process needs of it to run tasks.
@@ -236,17 +246,34 @@ class State:
         self.unscheduled.pop(task.name, None)
         last_run = None if task.immediate else now
         if settings.policy.spread:
-            full_name = f'{self.owner.__name__}.{task.name}'
-            wait = _settings.phase(reader.host, full_name, settings.spacing)
-            last_run = now + wait - settings.spacing
-        row = self.schedule.add(
-            task.name, task.function, settings.spacing, last_run
-        )
+            last_run = self.spread(task.name, settings.spacing, reader, now)
+        held = 0
         if task.external_ok and task.name not in self.external:
             self.external.append(task.name)
-            self.schedule.hold(row, _schedule.EXTERNAL, self.external_held)
+            held = _schedule.EXTERNAL if self.external_held else 0
+        row = self.schedule.add(
+            task.name, task.function, settings.spacing, last_run, held
+        )
         if settings.policy is not _policy.DEFAULT:
             self.apply(row, settings)
+
+    def spread(
+        self,
+        name: str,
+        spacing: float,
+        reader: _settings.Reader,
+        now: float,
+    ) -> float:
+        """Return the last run that gives a task the phase of its own.
+
+        :param name: its name.
+        :param spacing: seconds.
+        :param reader: knows the host.
+        :param now: the current time: the next run is within a spacing.
+        """
+        full_name = f'{self.owner.__name__}.{name}'
+        wait = _settings.phase(reader.host, full_name, spacing)
+        return now + wait - spacing
 
     def apply(self, row: int, settings: _settings.Settings) -> None:
         """Have the schedule follow what was said of a row."""

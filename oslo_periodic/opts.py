@@ -15,17 +15,37 @@
 from __future__ import annotations
 
 import copy
+import logging
+import math
 from typing import Any
 from typing import NamedTuple
 
 from oslo_config import cfg
+from oslo_config import types
 
 from oslo_periodic import _policy
 from oslo_periodic import backends
 
+LOG = logging.getLogger('oslo_periodic.periodic_task')
+
 GROUP = 'oslo_periodic'
 #: What the name of each task's group begins with.
 TASK_GROUP = 'periodic_task:'
+
+
+class Seconds(types.Float):
+    """A length of time: a float that is finite."""
+
+    def __call__(self, value: Any) -> float:
+        """Convert a value.
+
+        :raises ValueError: if it is no length of time.
+        """
+        seconds = float(super().__call__(value) or 0.0)
+        if not math.isfinite(seconds):
+            raise ValueError(f'Should be finite, not {value}')
+        return seconds
+
 
 # To the letter the option of oslo.service: a process that loads both
 # libraries would die of DuplicateOptError otherwise.
@@ -54,10 +74,10 @@ backend_opts: list[cfg.Opt] = [
 ]
 
 process_opts: list[cfg.Opt] = [
-    cfg.FloatOpt(
+    cfg.Opt(
         'process_idle_timeout',
+        type=Seconds(min=0),
         default=300.0,
-        min=0,
         mutable=True,
         help='Seconds after which a worker process that has nothing to do '
         'ends. It applies to run_periodic_tasks_in_parallel, as do the other '
@@ -73,10 +93,10 @@ process_opts: list[cfg.Opt] = [
         'a fresh process, which costs its start (some 0.3 seconds of CPU for '
         'a small service, several for a large one).',
     ),
-    cfg.FloatOpt(
+    cfg.Opt(
         'process_task_timeout',
+        type=Seconds(min=0),
         default=0.0,
-        min=0,
         mutable=True,
         help='Seconds that a task may run in a worker process. After that '
         'it is ended, and has failed; its stack is logged. 0 sets no limit.',
@@ -101,19 +121,19 @@ runner_opts: list[cfg.Opt] = [
         'Tasks that are due while all workers are busy wait for one in the '
         'order in which they are due.',
     ),
-    cfg.FloatOpt(
+    cfg.Opt(
         'graceful_stop_timeout',
+        type=Seconds(min=0),
         default=60.0,
-        min=0,
         mutable=True,
         help='Seconds that a PeriodicRunner which is stopped waits for the '
         'tasks that are running. What still runs then is named in the log, '
         'and ended as far as the backend can.',
     ),
-    cfg.FloatOpt(
+    cfg.Opt(
         'overdue_factor',
+        type=Seconds(min=0),
         default=3.0,
-        min=0,
         mutable=True,
         help='Number of spacings after which a task that is late makes a '
         'PeriodicRunner unhealthy: a warning says why it is late, and '
@@ -150,10 +170,10 @@ default_opts: list[cfg.Opt] = [
         'paused. "coalesce" leaves them to the next run that is due; '
         '"run_once" runs the task once at once.',
     ),
-    cfg.FloatOpt(
+    cfg.Opt(
         'default_timeout',
+        type=Seconds(min=0),
         default=_policy.DEFAULT.timeout,
-        min=0,
         mutable=True,
         help='The timeout of tasks that say nothing else: seconds that a run '
         'of a PeriodicRunner may take. A run that is longer is logged with '
@@ -185,16 +205,17 @@ default_opts: list[cfg.Opt] = [
 #: What the group of each task has, as in [periodic_task:Manager.sync]. None
 #: leaves a matter to the decorator. They are shared by all groups.
 task_opts: list[cfg.Opt] = [
-    cfg.FloatOpt(
+    cfg.Opt(
         'spacing',
+        type=Seconds(),
         mutable=True,
         help='Seconds from one run of the task to the next. 0 means 60, and '
         'a negative number disables the task.',
     ),
     cfg.BoolOpt('enabled', mutable=True, help='Whether the task runs at all.'),
-    cfg.FloatOpt(
+    cfg.Opt(
         'timeout',
-        min=0,
+        type=Seconds(min=0),
         mutable=True,
         help='Seconds that a run may take; 0 sets no limit.',
     ),
@@ -245,23 +266,57 @@ def register(conf: Any) -> None:
         conf.register_opts(group_opts, group=GROUP)
 
 
+def read(conf: Any, option: cfg.Opt, last: Any, what: str) -> Any:
+    """Read an option of our group that may have been changed to nonsense.
+
+    :param conf: an object that :func:`register` was called with; what is no
+        ConfigOpts says nothing.
+    :param option: the option.
+    :param last: what holds, if what the configuration says is wrong; that is
+        logged then.
+    :param what: who keeps to that, for the log.
+    """
+    if not isinstance(conf, cfg.ConfigOpts):
+        return last
+    try:
+        return conf[GROUP][option.dest]
+    except ValueError as exc:
+        LOG.error(
+            '%(what)s keeps to [%(group)s] %(option)s = %(value)s: %(error)s',
+            {
+                'what': what,
+                'group': GROUP,
+                'option': option.name,
+                'value': last,
+                'error': exc,
+            },
+        )
+        return last
+
+
+#: The fields of the pool's settings, by option.
+_PROCESS_FIELDS = {
+    'process_task_timeout': 'task_timeout',
+    'process_idle_timeout': 'idle_timeout',
+    'process_max_tasks': 'max_tasks',
+    'warn_lost_changes': 'watch_changes',
+}
+
+
 def process_settings(conf: Any, timeout: float | None) -> dict[str, Any]:
     """Read how a parallel tick treats its tasks and workers.
 
     :param conf: an object that :func:`register` was called with.
     :param timeout: seconds that a task may run, if not the option's.
-    :returns: the fields of the pool's settings that are not the default.
+    :returns: the fields of the pool's settings.
     :raises ValueError: if ``timeout`` is negative.
     """
-    settings: dict[str, Any] = {}
-    if isinstance(conf, cfg.ConfigOpts):
-        group = conf[GROUP]
-        settings = {
-            'task_timeout': group.process_task_timeout,
-            'idle_timeout': group.process_idle_timeout,
-            'max_tasks': group.process_max_tasks,
-            'watch_changes': group.warn_lost_changes,
-        }
+    settings = {
+        _PROCESS_FIELDS[option.dest]: read(
+            conf, option, option.default, 'A tick'
+        )
+        for option in process_opts
+    }
     if timeout is not None:
         if not timeout >= 0:
             raise ValueError(f'timeout must not be negative: {timeout}')
@@ -278,12 +333,23 @@ class RunnerSettings(NamedTuple):
     control_socket: str | None
 
 
-def runner_settings(conf: Any) -> RunnerSettings:
+def runner_settings(
+    conf: Any, last: RunnerSettings | None = None
+) -> RunnerSettings:
     """Read how a runner runs.
 
     :param conf: an object that :func:`register` was called with.
+    :param last: what was read before, which holds where the configuration
+        is wrong by now.
+    :raises ValueError: if it is wrong, and nothing was read before.
     """
-    if isinstance(conf, cfg.ConfigOpts):
-        group = conf[GROUP]
-        return RunnerSettings(*(group[opt.dest] for opt in runner_opts))
-    return RunnerSettings(*(opt.default for opt in runner_opts))
+    if last is None:
+        if not isinstance(conf, cfg.ConfigOpts):
+            return RunnerSettings(*(opt.default for opt in runner_opts))
+        return RunnerSettings(*(conf[GROUP][o.dest] for o in runner_opts))
+    return RunnerSettings(
+        *(
+            read(conf, option, getattr(last, option.dest), 'The runner')
+            for option in runner_opts
+        )
+    )

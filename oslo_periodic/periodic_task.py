@@ -182,7 +182,7 @@ class PeriodicTasks(metaclass=_PeriodicTasksMeta):
             backends.selector.choose(choice)
         # A backend that cannot be loaded is an error now, not at a tick.
         backends.get_backend()
-        self._periodic_state = _state.State(type(self), conf, lambda: now())
+        self._periodic_state = _state.State(type(self), conf)
 
     def add_periodic_task(self, task: Any) -> None:
         """Add a task to this instance.
@@ -291,6 +291,11 @@ class PeriodicTasks(metaclass=_PeriodicTasksMeta):
         tick.run(pool, settings, raise_on_error)
         return state.schedule.idle(now(), DEFAULT_INTERVAL)
 
+    @staticmethod
+    def _periodic_now() -> float:
+        """Return the time, on the clock of the ticks."""
+        return now()
+
     def _hold_external(self) -> None:
         state = self._periodic_state
         if state.external:
@@ -298,7 +303,7 @@ class PeriodicTasks(metaclass=_PeriodicTasksMeta):
 
     def _first_use(self) -> base.Backend:
         caller = sys._getframe(2)
-        _config.check_classes(self.conf)
+        _config.check_groups(self.conf)
         return backends.selector.use(
             f'the first tick of {type(self).__name__} at '
             f'{caller.f_code.co_filename}:{caller.f_lineno}'
@@ -355,7 +360,9 @@ class PeriodicTasks(metaclass=_PeriodicTasksMeta):
             lateness, boundary = self._begin(row, started)
             function = schedule.tasks[row]
         except BaseException:
-            schedule.release(row)
+            # A runner sees to that itself, lest it tries again at once.
+            if run is None:
+                schedule.release(row)
             raise
         schedule.move_last_run(row, boundary)
         history.running[row] = (started, lateness, place)
@@ -394,7 +401,10 @@ class PeriodicTasks(metaclass=_PeriodicTasksMeta):
         if last_run is None:
             return 0.0, _nearest_boundary(last_run, spacing)
         lateness = started - last_run - spacing
-        if lateness >= spacing > 0:
+        if state.schedule.requested and row in state.schedule.requested:
+            state.schedule.requested.discard(row)
+            lateness = 0.0
+        elif lateness >= spacing > 0:
             late = status.Skip.LATE
             state.history.note_skipped(row, late, int(lateness / spacing))
         if row in state.steady:

@@ -21,6 +21,7 @@ workers of the chosen backend, and sleeps until the next is due.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Iterable
 from concurrent import futures
 import logging
@@ -86,6 +87,7 @@ class PeriodicRunner:
         :param conf: what the options of ``[oslo_periodic]`` are read from;
             that of the first instance by default.
         :raises ValueError: if there is no instance.
+        :raises RunnerError: if the configuration makes no sense.
         """
         if not isinstance(tasks, Iterable):
             tasks = [tasks]
@@ -95,17 +97,16 @@ class PeriodicRunner:
         self._context = context
         self._conf = self._instances[0].conf if conf is None else conf
         opts.register(self._conf)
-        self._settings = opts.runner_settings(self._conf)
+        self._settings = _read_settings(self._conf)
         self._lock = threading.Lock()
         #: What there is while it runs.
         self._dispatcher: _dispatch.Dispatcher | None = None
         self._health: _health.Health | None = None
         self._control: _control.Server | None = None
-        self._timer: futures.Future[None] | None = None
-        #: For the timer, the monitor, the control socket and the end.
-        self._pool: futures.Executor | None = None
+        #: A worker each for the timer, the monitor and the control socket.
+        self._pools: list[futures.Executor] = []
         #: Set when it has stopped, or failed.
-        self._over: Any = None
+        self._over: base.Event | None = None
         self._failure: BaseException | None = None
 
     # The methods of a service.
@@ -125,46 +126,56 @@ class PeriodicRunner:
                 'the start of a PeriodicRunner at '
                 f'{caller.f_code.co_filename}:{caller.f_lineno}'
             )
-            self._settings = opts.runner_settings(self._conf)
+            self._settings = _read_settings(self._conf)
             _operate.check_isolation(self._instances, backend)
-            self._start(backend)
-        _config.check_classes(self._conf)
+            dispatcher = self._prepare(backend)
+        try:
+            self._start(dispatcher, backend)
+        except (RuntimeError, exceptions.RunnerError) as exc:
+            self._shut_down(dispatcher)
+            raise exceptions.RunnerError(
+                f'the runner of the periodic tasks cannot start: {exc}'
+            ) from exc
+        _config.check_groups(self._conf)
         _config.follow(self._conf, self)
         _notify.notify('READY=1')
 
-    def _start(self, backend: base.Backend) -> None:
-        now = periodic_task.now()
-        dispatcher = _dispatch.Dispatcher(
+    def _prepare(self, backend: base.Backend) -> _dispatch.Dispatcher:
+        self._over, self._failure = backend.event(), None
+        self._dispatcher = _dispatch.Dispatcher(
             self._instances,
             self._context,
             backend,
             self._settings.workers,
             lambda: periodic_task.now(),
         )
-        self._health = _health.Health(dispatcher, now)
-        self._over, self._failure = backend.event(), None
+        self._health = _health.Health(self._dispatcher, periodic_task.now())
+        return self._dispatcher
+
+    def _start(
+        self, dispatcher: _dispatch.Dispatcher, backend: base.Backend
+    ) -> None:
+        for instance in self._instances:
+            schedule = instance._periodic_state.schedule
+            schedule.on_change = dispatcher.wake.set
         if self._settings.control_socket:
             self._control = _control.Server(
                 self._settings.control_socket, backend, _operate.commands(self)
             )
-        self._dispatcher = dispatcher
-        self._pool = backend.worker_pool(4)
-        try:
-            self._timer = self._pool.submit(self._run_timer, dispatcher)
-            self._pool.submit(self._monitor, dispatcher, self._health)
-            if self._control is not None:
-                self._pool.submit(self._control.serve)
-        except RuntimeError as exc:
-            dispatcher.stopping = True
-            dispatcher.wake.set()
-            self._shut_down(dispatcher)
-            raise exceptions.RunnerError(
-                f'the timer of the periodic tasks cannot be started: {exc}'
-            ) from exc
-        for instance in self._instances:
-            schedule = instance._periodic_state.schedule
-            schedule.on_change = dispatcher.wake.set
-        dispatcher.wake.set()
+            self._submit(backend, self._control.serve)
+        self._submit(backend, self._run_timer, dispatcher, self._over)
+        self._submit(
+            backend, self._monitor, dispatcher, self._health, self._over
+        )
+
+    def _submit(
+        self, backend: base.Backend, call: Callable[..., Any], *args: Any
+    ) -> None:
+        # One pool for each: in a shared one, what gets no thread would wait
+        # for ever behind what never ends, and nobody would know.
+        pool = backend.worker_pool(1)
+        self._pools.append(pool)
+        pool.submit(call, *args)
 
     def stop(
         self, graceful: bool = True, timeout: float | None = None
@@ -182,25 +193,24 @@ class PeriodicRunner:
             ``[oslo_periodic] graceful_stop_timeout``.
         :returns: whether everything has ended by itself.
         """
-        with self._lock:
-            dispatcher = self._dispatcher
-            if dispatcher is None:
-                return True
-            first = not dispatcher.stopping
-            dispatcher.stopping = True
-        if first:
-            _notify.notify('STOPPING=1')
-            dispatcher.wake.set()
-            for instance in self._instances:
-                instance._periodic_state.schedule.on_change = None
+        dispatcher = self._dispatcher
+        if dispatcher is None:
+            return True
         if timeout is None:
             timeout = self._settings.graceful_stop_timeout
-        deadline = time.monotonic() + (timeout if graceful else 0)
-        left = _operate.await_runs(dispatcher, deadline)
-        _operate.end_runs(left, periodic_task.now())
-        if left:
-            _operate.await_runs(dispatcher, time.monotonic() + _GRACE)
-        if first:
+        if not dispatcher.stopping:
+            _notify.notify('STOPPING=1')
+        dispatcher.stop_starting(
+            time.monotonic() + (timeout if graceful else 0)
+        )
+        try:
+            left = _operate.await_runs(dispatcher)
+            _operate.end_runs(left, periodic_task.now())
+            if left:
+                still = _operate.await_runs(dispatcher, _GRACE)
+                _operate.leave_runs(still, periodic_task.now())
+        finally:
+            # Also where this is a green thread that is killed meanwhile.
             self._shut_down(dispatcher)
         return not left
 
@@ -233,28 +243,26 @@ class PeriodicRunner:
 
     def reload(self, conf: Any) -> None:
         """Read the options of the runner itself anew."""
-        try:
-            self._settings = opts.runner_settings(conf)
-        except ValueError as exc:
-            LOG.error(
-                'The runner of the periodic tasks stays as it was: %(error)s',
-                {'error': exc},
-            )
-            return
+        self._settings = opts.runner_settings(conf, self._settings)
         dispatcher = self._dispatcher
-        if dispatcher is not None:
-            dispatcher.set_workers(self._settings.workers)
-            dispatcher.wake.set()
+        if dispatcher is None:
+            return
+        dispatcher.set_workers(self._settings.workers)
+        dispatcher.wake.set()
+        try:
+            _operate.check_isolation(self._instances, backends.get_backend())
+        except exceptions.UnsupportedBackendError as exc:
+            LOG.error('%(error)s', {'error': exc})
 
     # What operators do.
 
-    def periodic_state(self) -> dict[str, status.TaskState]:
-        """Return what is known of each task, by class and name."""
-        return {
-            state.full_name: state
+    def periodic_state(self) -> list[status.TaskState]:
+        """Return what is known of each task of each instance."""
+        return [
+            state
             for instance in self._instances
             for state in instance.periodic_state().values()
-        }
+        ]
 
     def status(self) -> dict[str, Any]:
         """Return everything that is known, in what JSON has."""
@@ -271,11 +279,11 @@ class PeriodicRunner:
             return ['The runner does not run']
         return [str(problem) for problem in self._problems(self._health)]
 
-    def explain(self, instance: Any, row: int) -> str:
-        """Say why a task does not start now."""
-        if self._health is None:
+    def explain(self, key: tuple[int, int]) -> str:
+        """Say why a task does not start now; for :meth:`status`."""
+        if self._dispatcher is None or self._health is None:
             return 'the runner does not run'
-        return self._health.reason(instance, row, periodic_task.now())
+        return self._health.reason(key, periodic_task.now())
 
     @property
     def workers(self) -> tuple[int, int]:
@@ -318,36 +326,42 @@ class PeriodicRunner:
 
     def request_stop(self) -> None:
         """Stop, and do not wait for that."""
-        if self._pool is not None:
-            self._pool.submit(self.stop)
+        if self._dispatcher is not None:
+            self._submit(backends.get_backend(), self.stop)
 
     # What goes on inside.
 
-    def _run_timer(self, dispatcher: _dispatch.Dispatcher) -> None:
+    def _run_timer(
+        self, dispatcher: _dispatch.Dispatcher, over: base.Event
+    ) -> None:
         try:
-            while not dispatcher.stopping:
+            # While it stops, too, as runs may be over their timeouts then.
+            while not dispatcher.closed:
                 dispatcher.wake.clear()
-                idle = dispatcher.turn()
-                # A stop may have come before the flag was cleared.
-                if idle > 0 and not dispatcher.stopping:
+                dispatcher.turn()
+                idle = dispatcher.planned - periodic_task.now()
+                # The end may have come before the flag was cleared.
+                if idle > 0 and not dispatcher.closed:
                     dispatcher.wake.wait(idle)
         except BaseException as exc:
-            self._fail(dispatcher, exc)
+            self._fail(dispatcher, over, exc)
 
     def _monitor(
-        self, dispatcher: _dispatch.Dispatcher, health: _health.Health
+        self,
+        dispatcher: _dispatch.Dispatcher,
+        health: _health.Health,
+        over: base.Event,
     ) -> None:
         watchdog = _notify.watchdog_interval()
         interval = min(_HEALTH_INTERVAL, (watchdog or 60.0) / 2)
         try:
-            while not self._over.wait(interval):
+            while not over.wait(interval):
                 problems = self._problems(health)
                 health.tell(problems)
-                runner = {'The timer', 'The runner'}
-                if watchdog and not any(p.subject in runner for p in problems):
+                if watchdog and not any(p.is_fatal for p in problems):
                     _notify.notify('WATCHDOG=1')
         except BaseException as exc:
-            self._fail(dispatcher, exc)
+            self._fail(dispatcher, over, exc)
 
     def _problems(self, health: _health.Health) -> list[_health.Problem]:
         return health.problems(
@@ -355,20 +369,40 @@ class PeriodicRunner:
         )
 
     def _fail(
-        self, dispatcher: _dispatch.Dispatcher, exc: BaseException
+        self,
+        dispatcher: _dispatch.Dispatcher,
+        over: base.Event,
+        exc: BaseException,
     ) -> None:
         dispatcher.fail(exc)
         self._failure = exc
-        self._over.set()
+        over.set()
 
     def _shut_down(self, dispatcher: _dispatch.Dispatcher) -> None:
-        if self._control is not None:
-            self._control.close()
-        dispatcher.shut_down()
-        if self._pool is not None:
-            self._pool.shutdown(wait=False)
-        self._failure = self._failure or dispatcher.failure
+        """Let go of everything; whoever comes first does it."""
         with self._lock:
-            self._control = self._timer = self._pool = None
+            if self._dispatcher is not dispatcher:
+                return
             self._dispatcher = None
-        self._over.set()
+            control, self._control = self._control, None
+            pools, self._pools = self._pools, []
+            self._failure = self._failure or dispatcher.failure
+        for instance in self._instances:
+            instance._periodic_state.schedule.on_change = None
+        dispatcher.shut_down()
+        if control is not None:
+            control.close()
+        for pool in pools:
+            pool.shutdown(wait=False)
+        _operate.end_idle_processes(self._instances)
+        if self._over is not None:
+            self._over.set()
+
+
+def _read_settings(conf: Any) -> opts.RunnerSettings:
+    try:
+        return opts.runner_settings(conf)
+    except ValueError as exc:
+        raise exceptions.RunnerError(
+            f'[oslo_periodic] says something that makes no sense: {exc}'
+        ) from exc

@@ -447,6 +447,21 @@ class BackendConformance(_TestCase):
         self.assertNotIsInstance(error, Exception)
         self.assertEqual([1], cleaned)
 
+    @_rule('kill cancels a call that has not started')
+    def test_kill_before_the_start(self) -> None:
+        self._killing()
+        pool = self._pool(1)
+        gate = self._gate()
+        ran: list[int] = []
+        first = pool.submit(gate.wait, PATIENCE)
+        future = pool.submit(ran.append, 1)
+        self.backend.kill(future)
+        with self.assertRaises(concurrent.futures.CancelledError):
+            future.result(PATIENCE)
+        gate.set()
+        self.assertIs(True, first.result(PATIENCE))
+        self.assertEqual([], ran)
+
     @_rule('kill leaves a call that has ended alone, and the pool goes on')
     def test_kill_after_the_end(self) -> None:
         self._killing()

@@ -57,7 +57,8 @@ class EventletBackend(base.Backend):
 
     def kill(self, call: futures.Future[Any]) -> None:
         """Raise GreenletExit in the green thread of a call."""
-        if isinstance(call, _GreenFuture) and not call.done():
+        # What has not started would never tell of its end if it was killed.
+        if isinstance(call, _GreenFuture) and not call.cancel():
             call.thread.kill()
 
 

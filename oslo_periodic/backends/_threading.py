@@ -14,10 +14,10 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Callable
 from concurrent import futures
 import os
-import queue
 import sys
 import threading
 import time
@@ -99,40 +99,40 @@ class _DaemonExecutor(futures.Executor):
         if workers < 1:
             raise ValueError(f'workers must be at least 1, not {workers}')
         self._workers = workers
-        self._shut_down = False
         self._threads: list[threading.Thread] = []
-        self._lock = threading.Lock()
-        self._calls: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        #: Released by a thread that has nothing to do.
-        self._idle = threading.Semaphore(0)
-        # The threads know only these two, and end when the pool is gone.
-        weakref.finalize(self, self._calls.put, None)
+        # The threads do not know the pool, and end when it is gone.
+        self._queue = _Queue()
+        weakref.finalize(self, self._queue.close)
 
     def submit(
         self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
     ) -> futures.Future[Any]:
         future: futures.Future[Any] = futures.Future()
-        with self._lock:
-            if self._shut_down:
+        queue = self._queue
+        with queue.changed:
+            if queue.closed:
                 raise RuntimeError('the worker pool was shut down')
-            if not self._idle.acquire(blocking=False):
+            if (
+                queue.takers <= len(queue.calls)
+                and len(self._threads) < self._workers
+            ):
                 self._start_thread()
-            self._calls.put((future, fn, args, kwargs))
+            queue.calls.append((future, fn, args, kwargs))
+            queue.changed.notify()
         return future
 
     def _start_thread(self) -> None:
-        if len(self._threads) == self._workers:
-            return
         thread = threading.Thread(
-            target=_work,
-            args=(self._calls, self._idle),
+            target=self._queue.work,
             name=f'periodic_{len(self._threads)}',
             daemon=True,
         )
+        self._queue.takers += 1
         try:
             thread.start()
         except RuntimeError:
-            # Those that there are will get to it.
+            self._queue.takers -= 1
+            # Those that there are will get to the call.
             if not self._threads:
                 raise
         else:
@@ -141,36 +141,54 @@ class _DaemonExecutor(futures.Executor):
     def shutdown(
         self, wait: bool = True, *, cancel_futures: bool = False
     ) -> None:
-        with self._lock:
-            self._shut_down = True
-            calls = []
-            while cancel_futures and not self._calls.empty():
-                calls.append(self._calls.get())
-            self._calls.put(None)
-        for call in calls:
-            if call is not None:
-                call[0].cancel()
+        calls = self._queue.close(cancel_futures)
+        for future, *_call in calls:
+            future.cancel()
         if wait:
             for thread in self._threads:
                 thread.join()
 
 
-def _work(calls: queue.SimpleQueue[Any], idle: threading.Semaphore) -> None:
-    """Do calls until there is None, which is left to the other threads."""
-    while True:
-        call = calls.get()
-        if call is None:
-            calls.put(None)
-            return
-        future, fn, args, kwargs = call
-        if future.set_running_or_notify_cancel():
-            try:
-                future.set_result(fn(*args, **kwargs))
-            except BaseException as exc:
-                future.set_exception(exc)
-        # What a call has left behind must not live until the next one.
-        del call, future, fn, args, kwargs
-        idle.release()
+class _Queue:
+    """What the threads of a pool share."""
+
+    def __init__(self) -> None:
+        self.calls: collections.deque[tuple[Any, ...]] = collections.deque()
+        self.changed = threading.Condition()
+        #: Threads that wait for a call, or are about to.
+        self.takers = 0
+        self.closed = False
+
+    def close(self, take_all: bool = False) -> list[tuple[Any, ...]]:
+        """Let the threads end, when there are no more calls."""
+        with self.changed:
+            self.closed = True
+            taken = list(self.calls) if take_all else []
+            if take_all:
+                self.calls.clear()
+            self.changed.notify_all()
+        return taken
+
+    def work(self) -> None:
+        """Do calls until it is closed; a thread's target."""
+        while (call := self._take()) is not None:
+            future, fn, args, kwargs = call
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(fn(*args, **kwargs))
+                except BaseException as exc:
+                    future.set_exception(exc)
+            # What a call leaves behind must not live until the next one.
+            del call, future, fn, args, kwargs
+            with self.changed:
+                self.takers += 1
+
+    def _take(self) -> tuple[Any, ...] | None:
+        with self.changed:
+            while not self.calls and not self.closed:
+                self.changed.wait()
+            self.takers -= 1
+            return self.calls.popleft() if self.calls else None
 
 
 def refuse_patched_threads() -> None:

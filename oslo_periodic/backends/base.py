@@ -138,7 +138,7 @@ class Backend(abc.ABC):
 
         Its ``finally`` clauses run, and its future gets an exception that is
         no :class:`Exception`. This may return before that. A call that has
-        ended is left alone.
+        not started is cancelled, and one that has ended is left alone.
 
         :param call: the future that ``submit`` returned.
         :raises UnsupportedBackendError: if calls cannot be ended.

@@ -94,6 +94,7 @@ class _Loop:
         self._backend = backends.get_backend()
         self._pool = self._backend.worker_pool(2)
         self._stopping = False
+        self._over = False
 
     def run(self, end: float | None) -> int:
         """Wait, and obey signals.
@@ -101,9 +102,9 @@ class _Loop:
         :param end: when to stop, on the monotonic clock.
         :returns: the exit code.
         """
-        waiting = self._pool.submit(self._runner.wait)
-        waiting.add_done_callback(self._wake)
-        while not waiting.done():
+        # It writes before it is done, so the pipe is there until then.
+        waiting = self._pool.submit(self._await_runner)
+        while not self._over:
             timeout = None
             if end is not None and not self._stopping:
                 timeout = end - time.monotonic()
@@ -117,13 +118,17 @@ class _Loop:
         if error is None:
             return 0
         LOG.error('Ending because %(error)s', {'error': error})
-        self._runner.stop()
+        self._runner.stop(graceful=False)
         if not isinstance(error, exceptions.RunnerError):
             raise error
         return 1
 
-    def _wake(self, _future: object) -> None:
-        os.write(self._write, _WAKE)
+    def _await_runner(self) -> None:
+        try:
+            self._runner.wait()
+        finally:
+            self._over = True
+            os.write(self._write, _WAKE)
 
     def _on_signal(self, number: int) -> None:
         if number == signal.SIGHUP:

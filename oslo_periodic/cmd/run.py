@@ -26,6 +26,7 @@ from oslo_periodic.cmd import _service
 from oslo_periodic.cmd import errors
 from oslo_periodic import exceptions
 from oslo_periodic import opts
+from oslo_periodic import periodic_task
 
 
 class Run(command.Command):
@@ -77,10 +78,10 @@ class Run(command.Command):
             opts.register(conf)
             conf.set_override('backend', parsed_args.backend, opts.GROUP)
         tasks = _service.construct(cls, conf)
-        if not hasattr(tasks, 'run_periodic_tasks'):
+        if not isinstance(tasks, periodic_task.PeriodicTasks):
             raise errors.UserError(
-                f'{parsed_args.target} is not a PeriodicTasks: it has no '
-                'run_periodic_tasks'
+                f'{parsed_args.target} does not derive from '
+                'oslo_periodic.periodic_task.PeriodicTasks'
             )
         # A backend that cannot be loaded is an error now, not at a tick.
         backends.get_backend()

@@ -96,6 +96,11 @@ class ProcessPool:
         run = _Run(self._workers, file, calls, settings)
         return run.events(min(self.processes, len(calls)))
 
+    def end_idle(self) -> None:
+        """End the workers that have nothing to do, those of others, too."""
+        for worker in self._workers.take_idle(sys.maxsize):
+            self._workers.retire(worker)
+
     def close(self) -> None:
         """End the workers, those of others included."""
         self._workers.close()

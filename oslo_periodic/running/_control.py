@@ -16,14 +16,15 @@
 A request is a line of JSON, ``{"command": "pause", "task": "Manager.sync"}``,
 and so is the answer: ``{"ok": true, "result": ...}`` or ``{"ok": false,
 "error": "..."}``. A connection takes any number of them. Whoever sends
-anything else, too much or nothing is told so, and hung up on.
+anything else is told so and hung up on; so is, without a word, who sends too
+much or nothing for too long. Where there are too many connections, the oldest
+makes room.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Mapping
-from concurrent import futures
 import errno
 import json
 import logging
@@ -41,10 +42,10 @@ LOG = logging.getLogger('oslo_periodic.runner')
 
 #: Bytes of a request, at most.
 MAX_REQUEST = 1 << 16
-#: Seconds for a client to send a request, or to take the answer.
+#: Seconds for a client to send a request, and to take the answer.
 PATIENCE = 5.0
-#: Connections that are served at a time, and that there are at most.
-_SERVED, _MOST = 4, 32
+#: Connections that there are at most.
+_MOST = 32
 #: Seconds until the next try, where no connection can be accepted.
 _PAUSE = 1.0
 #: pid, uid and gid, as SO_PEERCRED gives them.
@@ -75,11 +76,15 @@ class Server:
         self._socket = _bind(self.path)
         self._inode = os.stat(self.path).st_ino
         self._closed = False
-        self._served: set[futures.Future[None]] = set()
-        self._pool = backend.worker_pool(_SERVED)
+        self._serving = False
+        #: Those that are served, the oldest first.
+        self._connections: dict[socket.socket, None] = {}
+        # One that was told to make room is not gone at once.
+        self._pool = backend.worker_pool(_MOST * 2)
 
     def serve(self) -> None:
         """Answer until it is closed."""
+        self._serving = True
         with self._socket:
             while not self._closed:
                 if not self._backend.wait_readable(self._socket.fileno()):
@@ -99,47 +104,52 @@ class Server:
                 self._admit(connection)
 
     def close(self) -> None:
-        """Stop to listen; a request that was read is still answered."""
+        """Stop to listen, and hang up when what was read is answered."""
         self._closed = True
         try:
             if os.stat(self.path).st_ino == self._inode:
                 os.unlink(self.path)
         except OSError:
             pass  # Somebody has removed it.
-        try:
-            self._socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
+        _shut_down(self._socket, socket.SHUT_RDWR)
+        if not self._serving:
+            self._socket.close()
+        for connection in list(self._connections):
+            _shut_down(connection, socket.SHUT_RD)
         self._pool.shutdown(wait=False)
 
     def _admit(self, connection: socket.socket) -> None:
         connection.setblocking(False)
         uid = _peer(connection)
-        if uid not in (0, os.geteuid()) or len(self._served) >= _MOST:
+        if uid not in (0, os.geteuid()):
             LOG.warning(
                 'A control connection of user %(uid)s is refused', {'uid': uid}
             )
             connection.close()
             return
+        if len(self._connections) >= _MOST:
+            _shut_down(next(iter(self._connections)), socket.SHUT_RDWR)
+        self._connections[connection] = None
         try:
-            call = self._pool.submit(self._answer_all, connection)
+            self._pool.submit(self._answer_all, connection)
         except RuntimeError:
+            # It is being closed, or there is no thread.
+            self._connections.pop(connection)
             connection.close()
-            return
-        self._served.add(call)
-        call.add_done_callback(self._served.discard)
 
     def _answer_all(self, connection: socket.socket) -> None:
-        with connection:
-            reader = _Reader(connection, self._backend)
-            try:
+        try:
+            with connection:
+                reader = _Reader(connection, self._backend)
                 while (line := reader.line()) is not None:
                     answer = self._answer(line)
                     _send(connection, self._backend, answer)
                     if 'fatal' in answer:
-                        return
-            except OSError:
-                pass  # The client has gone; that is its business.
+                        break
+        except OSError:
+            pass  # The client has gone; that is its business.
+        finally:
+            self._connections.pop(connection, None)
 
     def _answer(self, line: bytes) -> dict[str, Any]:
         try:
@@ -215,12 +225,19 @@ def _send(
     while data:
         try:
             data = data[connection.send(data) :]
-            deadline = time.monotonic() + PATIENCE
         except BlockingIOError:
             if time.monotonic() > deadline:
                 raise
             # Only a large answer to a slow client comes here.
             backend.sleep(0.01)
+
+
+def _shut_down(connection: socket.socket, how: int) -> None:
+    """Wake whoever waits for a socket, in whichever thread."""
+    try:
+        connection.shutdown(how)
+    except OSError:
+        pass  # It is closed already.
 
 
 def _peer(connection: socket.socket) -> int:

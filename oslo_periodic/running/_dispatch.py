@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Hand due tasks to workers, in the order in which they are due.
 
 What is due and has no worker stays *ready* in its schedule, so that pausing,
@@ -21,6 +20,8 @@ nothing is lost when a runner stops.
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent import futures
+import functools
 import heapq
 import itertools
 import logging
@@ -39,6 +40,9 @@ LOG = logging.getLogger('oslo_periodic.runner')
 #: Seconds until it is tried again where no worker could be started, the
 #: first time and at most.
 _FIRST_RETRY, _LAST_RETRY = 1.0, 60.0
+
+#: An instance of the runner, by its number, and a row of it.
+_Key = tuple[int, int]
 
 
 class Dispatcher:
@@ -64,18 +68,24 @@ class Dispatcher:
         self.workers = workers
         #: Set when the timer has to turn sooner than it has planned.
         self.wake = backend.event()
-        #: Whether no more runs are started.
+        #: Whether no more runs are started; until when those that run are
+        #: waited for, on the monotonic clock; and set when one has ended.
         self.stopping = False
-        #: Set when a run has ended meanwhile.
+        self.deadline = math.inf
         self.ended = backend.event()
+        #: Whether the timer is to end.
+        self.closed = False
         #: What has been handed out and has not ended.
         self.runs: set[_execution.Run] = set()
-        #: When the timer will turn, on the clock; infinite while it turns.
+        #: When the timer will turn, on the clock; infinite while it turns,
+        #: so that whatever happens meanwhile wakes it.
         self.planned = math.inf
         #: When it has turned last.
         self.turned = now()
         #: What has failed in here, and not in a task.
         self.failure: BaseException | None = None
+        #: Why no worker could be started for what waits for the next try.
+        self.parked: dict[_Key, str] = {}
         self._context = context
         self._backend = backend
         self._now = now
@@ -83,12 +93,12 @@ class Dispatcher:
         # It is held for a few steps, in which nothing switches.
         self._lock = threading.Lock()
         self._counter = itertools.count()
-        #: By due time: the instance and the row. A row may have left.
-        self._waiting: list[tuple[float, int, int, int]] = []
+        #: By due time. A row may have left.
+        self._waiting: list[tuple[float, int, _Key]] = []
         self._deadlines: list[tuple[float, int, _execution.Run]] = []
-        #: What no worker could be started for: when it is tried again.
-        self._parked: list[tuple[float, int, int, int]] = []
-        self._tries: dict[tuple[int, int], int] = {}
+        #: When it is tried again, and how often it was in vain.
+        self._retries: list[tuple[float, int, _Key]] = []
+        self._tries: dict[_Key, int] = {}
 
     def set_workers(self, workers: int) -> None:
         """Change how many tasks run at a time; what runs goes on."""
@@ -105,53 +115,71 @@ class Dispatcher:
         pool.shutdown(wait=False)
         self.wake.set()
 
+    def stop_starting(self, deadline: float) -> None:
+        """Start no more runs.
+
+        :param deadline: until when those that run are waited for, on the
+            monotonic clock; an earlier one holds.
+        """
+        with self._lock:
+            self.stopping = True
+            self.deadline = min(self.deadline, deadline)
+        self.ended.set()
+
     def shut_down(self) -> None:
-        """Let the workers go once they have nothing to do."""
+        """End the timer, and let the workers go when they are done."""
+        self.closed = True
+        self.wake.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     # The timer.
 
-    def turn(self) -> float:
-        """Hand out what is due; return how long nothing will be to do."""
+    def turn(self) -> None:
+        """Hand out what is due, end what is overdue, and plan the next."""
         self.planned = math.inf
         now = self.turned = self._now()
-        while self._parked and self._parked[0][0] <= now:
-            _at, _count, number, row = heapq.heappop(self._parked)
-            self.put(number, row, now)
+        while self._retries and self._retries[0][0] <= now:
+            key = heapq.heappop(self._retries)[2]
+            self.parked.pop(key, None)
+            self.put(key, now)
         for number, instance in enumerate(self.instances):
             instance._hold_external()
             schedule = instance._periodic_state.schedule
             rows = schedule.collect_more(now)
-            if schedule.ready and not (self._waiting or self._parked):
+            if len(schedule.ready) > len(rows) and not self._waiting:
                 # Somebody who ticks beside may have left something.
                 rows = schedule.collect(now)
             for row in rows:
-                self.put(number, row, now)
+                if (number, row) not in self.parked:
+                    self.put((number, row), now)
         self._hand_out(now)
         self._end_overdue(now)
-        until = self._until_next(now)
-        self.planned = now + until
-        return until
+        self.planned = self._next_turn(now)
 
-    def _until_next(self, now: float) -> float:
+    def _next_turn(self, now: float) -> float:
         until = _task.DEFAULT_INTERVAL
         for instance in self.instances:
             schedule = instance._periodic_state.schedule
             until = schedule.until_due(now, until)
-        for times in (self._parked, self._deadlines):
-            if times:
-                until = min(until, times[0][0] - now)
-        return max(0.0, until)
+        at = now + until
+        if self._retries:
+            at = min(at, self._retries[0][0])
+        if self._deadlines:
+            at = min(at, self._deadlines[0][0])
+        return at
 
-    def put(self, number: int, row: int, now: float) -> None:
-        """Line up a row that is ready."""
+    def put(self, key: tuple[int, int], now: float) -> None:
+        """Line up a row that is ready.
+
+        :param key: the number of its instance, and the row.
+        :param now: the current time.
+        """
+        number, row = key
         due = self.instances[number]._periodic_state.schedule.due(row)
         # What was asked for is due now, and what never ran is the first.
-        due = min(due, now)
+        item = (min(due, now), next(self._counter), key)
         with self._lock:
-            heapq.heappush(
-                self._waiting, (due, next(self._counter), number, row)
-            )
+            heapq.heappush(self._waiting, item)
 
     def _hand_out(self, now: float) -> None:
         while True:
@@ -160,112 +188,140 @@ class Dispatcher:
                 if run is None:
                     return
                 try:
-                    run.call = self._pool.submit(self._execute, run)
-                    continue
+                    call = run.call = self._pool.submit(self._execute, run)
                 except (RuntimeError, OSError, MemoryError) as exc:
                     self.runs.discard(run)
-                    error = exc
-            self._park(run, error)
-
-    def _park(self, run: _execution.Run, error: BaseException) -> None:
-        """Try a run again later that no worker could be started for."""
-        run.instance._periodic_state.schedule.give_back(run.row)
-        if self.stopping:
-            return
-        key = run.number, run.row
-        tries = self._tries[key] = self._tries.get(key, 0) + 1
-        seconds = min(_FIRST_RETRY * 2 ** (tries - 1), _LAST_RETRY)
-        at = self._now() + seconds
-        with self._lock:
-            heapq.heappush(self._parked, (at, next(self._counter), *key))
-        LOG.error(
-            'No worker can be started for %(task)s, which is tried again in '
-            '%(seconds)g seconds: %(error)s',
-            {'task': run.full_name, 'seconds': seconds, 'error': error},
-        )
-        if at < self.planned < math.inf:
-            self.wake.set()
+                    call, error = None, exc
+            if call is None:
+                self._park(run, error)
+            else:
+                # Without the lock, as it may be called here and now.
+                call.add_done_callback(functools.partial(self._on_done, run))
 
     def _next(self, now: float) -> _execution.Run | None:
         """Take what is due first, if there is a worker for it."""
         while self._waiting and len(self.runs) < self.workers:
             if self.stopping:
                 return None
-            _due, _count, number, row = heapq.heappop(self._waiting)
+            number, row = heapq.heappop(self._waiting)[2]
             instance = self.instances[number]
             if not instance._periodic_state.schedule.start(row):
                 continue
             run = _execution.Run(
                 self._backend,
-                number,
+                (number, row),
                 instance,
-                row,
                 self._context,
                 self._now,
             )
             self.runs.add(run)
             # The pool of processes sees to the timeouts of its own.
             if run.policy.timeout and run.policy.isolation == 'thread':
-                deadline = now + run.policy.timeout
-                heapq.heappush(
-                    self._deadlines, (deadline, next(self._counter), run)
-                )
-                if deadline < self.planned < math.inf:
+                deadline = run.deadline(now)
+                item = (deadline, next(self._counter), run)
+                heapq.heappush(self._deadlines, item)
+                if deadline < self.planned:
                     self.wake.set()
             return run
         return None
 
+    def _park(self, run: _execution.Run, error: BaseException) -> None:
+        """Try again later what no worker could be started for."""
+        tries = self._tries.get(run.key, 0)
+        seconds = min(_FIRST_RETRY * 2**tries, _LAST_RETRY)
+        at = self._now() + seconds
+        self._tries[run.key] = tries + 1
+        self.parked[run.key] = f'{type(error).__name__}: {error}'
+        run.schedule.give_back(run.row)
+        if self.stopping:
+            return
+        with self._lock:
+            item = (at, next(self._counter), run.key)
+            heapq.heappush(self._retries, item)
+        LOG.error(
+            'No worker can be started for %(task)s, which is tried again in '
+            '%(seconds)g seconds: %(error)s',
+            {'task': run.full_name, 'seconds': seconds, 'error': error},
+        )
+        if at < self.planned:
+            self.wake.set()
+
     def _end_overdue(self, now: float) -> None:
-        while self._deadlines:
+        with self._lock:
+            if len(self._deadlines) > 2 * len(self.runs) + 64:
+                # A run that hangs must not keep all that ended after it.
+                self._deadlines = [
+                    item for item in self._deadlines if item[2] in self.runs
+                ]
+                heapq.heapify(self._deadlines)
+        while True:
             with self._lock:
-                deadline, _count, run = self._deadlines[0]
-                if run in self.runs and deadline > now:
-                    return
-                heapq.heappop(self._deadlines)
-            if run in self.runs and not run.is_over:
-                # Before it is ended: afterwards it is nowhere.
-                stack = run.stack()
-                done = run.end(status.Outcome.TIMEOUT)
-                LOG.warning(
-                    'Periodic task %(task)s is over its timeout of '
-                    '%(timeout)g seconds: %(done)s. It was at:\n%(stack)s',
-                    {
-                        'task': run.full_name,
-                        'timeout': run.policy.timeout,
-                        'done': done,
-                        'stack': stack,
-                    },
-                )
+                run = self._take_overdue(now)
+            if run is None:
+                return
+            # Before it is ended: afterwards it is nowhere.
+            stack = run.stack()
+            done = run.end(status.Outcome.TIMEOUT)
+            LOG.warning(
+                'Periodic task %(task)s is over its timeout of %(timeout)g '
+                'seconds: %(done)s. It was at:\n%(stack)s',
+                {
+                    'task': run.full_name,
+                    'timeout': run.policy.timeout,
+                    'done': done,
+                    'stack': stack,
+                },
+            )
+
+    def _take_overdue(self, now: float) -> _execution.Run | None:
+        while self._deadlines and self._deadlines[0][0] <= now:
+            run = heapq.heappop(self._deadlines)[2]
+            if run not in self.runs or run.is_over:
+                continue
+            # It was planned when the run was handed out.
+            deadline = run.deadline(now)
+            if deadline <= now:
+                return run
+            item = (deadline, next(self._counter), run)
+            heapq.heappush(self._deadlines, item)
+        return None
 
     # The workers.
 
     def _execute(self, run: _execution.Run) -> None:
         try:
             run.execute()
-            self._tries.pop((run.number, run.row), None)
+            self._tries.pop(run.key, None)
         except exceptions.WorkerStartError as exc:
             self._park(run, exc)
         except BaseException as exc:
             # What the task has raised does not come here. But the kill of a
             # green thread may, if it arrives when the task has just ended.
             if not run.is_over:
-                run.instance._periodic_state.schedule.release(run.row)
                 self.fail(exc)
+                self._park(run, exc)
         finally:
             self._ended(run)
 
+    def _on_done(self, run: _execution.Run, call: futures.Future[Any]) -> None:
+        if call.cancelled():
+            # It has not run, so it is as due as before.
+            run.schedule.give_back(run.row)
+            self._ended(run)
+
     def _ended(self, run: _execution.Run) -> None:
-        schedule = run.instance._periodic_state.schedule
         with self._lock:
             self.runs.discard(run)
         now = self._now()
-        if schedule.is_ready(run.row) and not self._parked:
-            self.put(run.number, run.row, now)
+        if run.schedule.is_ready(run.row) and run.key not in self.parked:
+            self.put(run.key, now)
         if self._waiting:
             self._hand_out(now)
         if self.stopping:
             self.ended.set()
-        elif schedule.next_due < self.planned:
+            # Another runner may have been started meanwhile.
+            run.schedule.notify()
+        elif run.schedule.next_due < self.planned:
             self.wake.set()
 
     def fail(self, exc: BaseException) -> None:

@@ -19,13 +19,16 @@ from collections.abc import Callable
 from concurrent import futures
 import contextvars
 import logging
+import math
 import os
 import threading
 from typing import Any
 
 from oslo_periodic import _policy
+from oslo_periodic import _schedule
 from oslo_periodic import _where
 from oslo_periodic.backends import base
+from oslo_periodic import exceptions
 from oslo_periodic import opts
 from oslo_periodic import status
 
@@ -42,35 +45,36 @@ class Run:
     def __init__(
         self,
         backend: base.Backend,
-        number: int,
+        key: tuple[int, int],
         instance: Any,
-        row: int,
         context: Any,
         now: Callable[[], float],
     ) -> None:
         """Describe the run.
 
         :param backend: what it runs on.
-        :param number: which of the runner's instances it belongs to.
+        :param key: which of the runner's instances the task is of, and its
+            row there.
         :param instance: that instance.
-        :param row: the task.
         :param context: given to the task; if it can be called, what it gives.
         :param now: the clock.
         """
         state = instance._periodic_state
         self._backend = backend
-        self.number = number
+        self.key = key
+        self.row = key[1]
         self.instance = instance
-        self.row = row
+        self.schedule: _schedule.Schedule = state.schedule
         self._context = context
         self._now = now
-        self.name: str = state.schedule.names[row]
+        self.name: str = state.schedule.names[self.row]
         self.full_name = f'{type(instance).__name__}.{self.name}'
         self.policy: _policy.Policy = state.policy(self.name)
         #: In the pool of the workers.
         self.call: futures.Future[Any] | None = None
         self.place: _where.Place | None = None
         self._lock = threading.Lock()
+        self._started: float | None = None
         self._ended_by: status.Outcome | None = None
         self._cancelled: base.Event | None = None
         #: Becomes readable when the worker process is to be ended.
@@ -88,6 +92,7 @@ class Run:
         :raises WorkerStartError: if it needs a process, and none can be had;
             it has not run then.
         """
+        self._started = self._now()
         self.place = _where.Place()
         token = current.set(self)
         try:
@@ -95,7 +100,7 @@ class Run:
                 self._execute_in_process()
             else:
                 self.instance._run_task(
-                    self.row, None, self._now(), self.place, run=self
+                    self.row, None, self._started, self.place, run=self
                 )
         finally:
             current.reset(token)
@@ -104,12 +109,19 @@ class Run:
         # Here, so that whoever runs no processes does not load their code.
         from oslo_periodic import _parallel
 
-        self._end_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         try:
+            end_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        except OSError as exc:
+            raise exceptions.WorkerStartError(
+                f'no worker process can be controlled: {exc}'
+            ) from exc
+        with self._lock:
+            self._end_fd = end_fd
             if self._ended_by is not None:
-                os.eventfd_write(self._end_fd, 1)
+                os.eventfd_write(end_fd, 1)
+        try:
             settings = opts.process_settings(
-                self.instance.conf, self.policy.timeout or None
+                self.instance.conf, self.policy.timeout
             )
             tick = _parallel.ParallelTick(
                 self.instance,
@@ -121,11 +133,11 @@ class Run:
             tick.run_started(
                 self.row,
                 lambda: self._backend.process_pool(1),
-                {**settings, 'end_fd': self._end_fd},
+                {**settings, 'end_fd': end_fd},
             )
         finally:
             with self._lock:
-                os.close(self._end_fd)
+                os.close(end_fd)
                 self._end_fd = -1
 
     def verdict(
@@ -137,6 +149,14 @@ class Run:
         if self._ended_by is status.Outcome.TIMEOUT:
             error = f'it was over its timeout of {self.policy.timeout:g} s'
         return self._ended_by, error
+
+    def deadline(self, now: float) -> float:
+        """Return when it will be over its timeout.
+
+        :param now: the current time, which counts while it has not started.
+        """
+        started = now if self._started is None else self._started
+        return started + (self.policy.timeout or math.inf)
 
     # What others do to it.
 
@@ -174,7 +194,7 @@ class Run:
             and base.Capability.KILL in self._backend.capabilities
         ):
             self._backend.kill(self.call)
-            return 'its green thread is killed'
+            return 'its green thread is told to end'
         return (
             'a native thread cannot be ended from outside: its cancel event '
             'is set, and it goes on until the task looks at that'

@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 from oslo_periodic import _report
 from oslo_periodic.running import _dispatch
+from oslo_periodic.running import _operate
 from oslo_periodic import status
 
 LOG = logging.getLogger('oslo_periodic.runner')
@@ -37,6 +38,8 @@ class Problem(NamedTuple):
     #: What it is about: a task, or the runner itself.
     subject: str
     reason: str
+    #: Whether the runner itself does not work.
+    is_fatal: bool = False
 
     def __str__(self) -> str:
         return f'{self.subject} {self.reason}'
@@ -89,6 +92,7 @@ class Health:
             yield Problem(
                 'The runner',
                 f'has failed: {type(failure).__name__}: {failure}',
+                True,
             )
         if dispatcher.stopping:
             return
@@ -100,10 +104,11 @@ class Health:
                 'The timer',
                 f'has not turned for {now - dispatcher.turned:.1f} seconds: '
                 'its thread is blocked or gone',
+                True,
             )
 
     def _late_tasks(self, now: float, factor: float) -> Iterator[Problem]:
-        for instance in self._dispatcher.instances:
+        for number, instance in enumerate(self._dispatcher.instances):
             state = instance._periodic_state
             # Nothing else can be late, as long as the timer turns.
             rows = {*state.schedule.ready, *state.history.running}
@@ -115,7 +120,7 @@ class Health:
                     yield Problem(
                         f'{type(instance).__name__}.{name}',
                         f'is {late:.1f} seconds late: '
-                        f'{self.reason(instance, row, now)}',
+                        f'{self.reason((number, row), now)}',
                     )
 
     def lateness(self, instance: Any, row: int, now: float) -> float | None:
@@ -128,9 +133,14 @@ class Health:
             return None
         return now - max(due, self._started if due == -math.inf else due)
 
-    def reason(self, instance: Any, row: int, now: float) -> str:
-        """Say why a task does not start now."""
-        state = instance._periodic_state
+    def reason(self, key: tuple[int, int], now: float) -> str:
+        """Say why a task does not start now.
+
+        :param key: the number of its instance, and its row.
+        :param now: the current time.
+        """
+        number, row = key
+        state = self._dispatcher.instances[number]._periodic_state
         activity = _report.activity(state, row)
         running = state.history.running.get(row)
         if activity is status.Activity.RUNNING and running is not None:
@@ -140,7 +150,7 @@ class Health:
                 f'{", at " + where if where else ""}'
             )
         if activity is status.Activity.WAITING:
-            return self._why_waiting(now)
+            return self._why_waiting(key, now)
         if activity is status.Activity.IDLE:
             return 'it is not due'
         if activity is status.Activity.PAUSED:
@@ -149,17 +159,17 @@ class Health:
             return 'run_external_periodic_tasks leaves it to others'
         return 'it is disabled'
 
-    def _why_waiting(self, now: float) -> str:
+    def _why_waiting(self, key: tuple[int, int], now: float) -> str:
+        error = self._dispatcher.parked.get(key)
+        if error is not None:
+            return f'no worker could be started for it: {error}'
         runs = list(self._dispatcher.runs)
         if len(runs) < self._dispatcher.workers:
-            return 'it waits for its turn; a worker is free'
-        held = []
-        for run in runs:
-            history = run.instance._periodic_state.history
-            running = history.running.get(run.row)
-            seconds = now - running[0] if running else 0.0
-            held.append((seconds, run.full_name))
-        held.sort(reverse=True)
+            return 'it starts at the next turn of the timer'
+        held = sorted(
+            ((_operate.seconds(run, now), run.full_name) for run in runs),
+            reverse=True,
+        )
         names = ', '.join(f'{name} ({s:.1f} s)' for s, name in held[:5])
         more = f' and {len(held) - 5} more' if len(held) > 5 else ''
         return (

@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+import contextlib
 import logging
 import os
 import time
@@ -45,32 +46,36 @@ def find(instances: list[Any], task: str | None) -> list[tuple[int, int]]:
     :param task: its name, with that of its class or alone.
     :returns: the instance and the row; several, if several instances of one
         class have it.
-    :raises RunnerError: if there is no such task, or several.
+    :raises RunnerError: if there is no such task, there are several, or it
+        is disabled.
     """
     found: dict[str, list[tuple[int, int]]] = {}
     known = []
     for number, instance in enumerate(instances):
         class_name = type(instance).__name__
         state = instance._periodic_state
-        known += [f'{class_name}.{name}' for name in state.task_names()]
-        for name, row in list(state.schedule.rows.items()):
-            if task in (name, f'{class_name}.{name}'):
-                full_name = f'{class_name}.{name}'
-                found.setdefault(full_name, []).append((number, row))
+        for name in state.task_names():
+            full_name = f'{class_name}.{name}'
+            known.append(full_name)
+            if task not in (name, full_name):
+                continue
+            pairs = found.setdefault(full_name, [])
+            row = state.schedule.rows.get(name)
+            if row is not None and not _is_disabled(state, row):
+                pairs.append((number, row))
     if len(found) == 1:
-        (pairs,) = found.values()
+        ((full_name, pairs),) = found.items()
+        if not pairs:
+            raise exceptions.RunnerError(
+                f'the periodic task {full_name} is disabled; its options in '
+                f'[periodic_task:{full_name}] can enable it'
+            )
         return pairs
     if found:
         raise exceptions.RunnerError(
             f'several periodic tasks are named {task}: '
             f'{" and ".join(sorted(found))}; name one of them in full'
         )
-    for full_name in known:
-        if task in (full_name, full_name.partition('.')[2]):
-            raise exceptions.RunnerError(
-                f'the periodic task {full_name} is disabled; its options in '
-                f'[periodic_task:{full_name}] can enable it'
-            )
     # Here, as it is needed for mistakes alone.
     import difflib
 
@@ -79,6 +84,10 @@ def find(instances: list[Any], task: str | None) -> list[tuple[int, int]]:
         f'there is no periodic task {task}'
         + (f'; did you mean {near[0]}?' if near else '')
     )
+
+
+def _is_disabled(state: Any, row: int) -> bool:
+    return _report.activity(state, row) is _status.Activity.DISABLED
 
 
 def _names(instances: list[Any], pairs: list[tuple[int, int]]) -> list[str]:
@@ -108,11 +117,10 @@ def resume(instances: list[Any], task: str | None, now: float) -> list[str]:
         state = instances[number]._periodic_state
         if not state.schedule.held(row) & _schedule.PAUSED:
             continue
-        if row not in state.schedule.run_once:
-            missed = state.schedule.skip_missed(row, now)
-            if missed:
-                reason = _status.Skip.PAUSED
-                state.history.note_skipped(row, reason, missed)
+        missed = state.schedule.skip_missed(row, now)
+        if missed:
+            reason = _status.Skip.PAUSED
+            state.history.note_skipped(row, reason, missed)
         state.schedule.hold(row, _schedule.PAUSED, False)
         LOG.info('Periodic task %(task)s is resumed', {'task': names[0]})
     return names
@@ -125,18 +133,25 @@ def run(
     instances = dispatcher.instances
     pairs = find(instances, task)
     names = _names(instances, pairs)
+    accepted = []
     for number, row in pairs:
-        if not instances[number]._periodic_state.schedule.request(row):
-            raise exceptions.RunnerError(
-                f'{names[0]} is running, and its overlap is to skip'
-                if row
-                not in instances[number]._periodic_state.schedule.queueing
-                else f'{names[0]} is running, and to run again after that'
+        if instances[number]._periodic_state.schedule.request(row):
+            dispatcher.put((number, row), now)
+            accepted.append((number, row))
+    if not accepted:
+        number, row = pairs[0]
+        queueing = instances[number]._periodic_state.schedule.queueing
+        raise exceptions.RunnerError(
+            f'{names[0]} is running, and '
+            + (
+                'to run again after that'
+                if row in queueing
+                else 'its overlap is to skip'
             )
-        dispatcher.put(number, row, now)
+        )
     dispatcher.wake.set()
     LOG.info('Periodic task %(task)s was asked to run', {'task': names[0]})
-    return names
+    return _names(instances, accepted)
 
 
 def status(
@@ -147,12 +162,12 @@ def status(
     busy, workers = runner.workers
     problems = runner.health()
     tasks = []
-    for instance in instances:
+    for number, instance in enumerate(instances):
         rows = instance._periodic_state.schedule.rows
         for name, state in instance.periodic_state().items():
             reason = 'it is disabled'
             if name in rows:
-                reason = runner.explain(instance, rows[name])
+                reason = runner.explain((number, rows[name]))
             described = _report.as_dict(state, offset)
             tasks.append({**described, 'reason': reason})
     return {
@@ -213,19 +228,36 @@ def check_isolation(instances: list[Any], backend: base.Backend) -> None:
                 ) from exc
 
 
+def end_idle_processes(instances: list[Any]) -> None:
+    """End the worker processes that tasks have left idle.
+
+    Others who use the pool start new ones.
+    """
+    for instance in instances:
+        state = instance._periodic_state
+        for name in list(state.schedule.rows):
+            if state.policy(name).isolation == 'process':
+                with contextlib.suppress(exceptions.UnsupportedBackendError):
+                    backends.get_backend().process_pool(1).end_idle()
+                return
+
+
 def await_runs(
-    dispatcher: _dispatch.Dispatcher, deadline: float
+    dispatcher: _dispatch.Dispatcher, grace: float | None = None
 ) -> list[_execution.Run]:
     """Wait for what runs, but for the run that calls this.
 
     :param dispatcher: whose runs; it is stopping.
-    :param deadline: on the monotonic clock.
+    :param grace: seconds to wait at most; None waits until the deadline of
+        the dispatcher, which may come nearer meanwhile.
     :returns: what still runs.
     """
     own = _execution.current.get()
+    end = None if grace is None else time.monotonic() + grace
     while True:
         dispatcher.ended.clear()
         runs = [run for run in list(dispatcher.runs) if run is not own]
+        deadline = dispatcher.deadline if end is None else end
         left = deadline - time.monotonic()
         if not runs or left <= 0:
             return runs
@@ -236,8 +268,10 @@ def await_runs(
 def end_runs(runs: list[_execution.Run], now: float) -> None:
     """Name what still runs in the log, and end it as far as possible."""
     for left in runs:
-        history = left.instance._periodic_state.history
-        running = history.running.get(left.row)
+        if left.place is None:
+            # It has not started, so nothing of it is cut short.
+            left.end(_status.Outcome.STOPPED)
+            continue
         stack = left.stack()
         done = left.end(_status.Outcome.STOPPED)
         LOG.warning(
@@ -245,8 +279,24 @@ def end_runs(runs: list[_execution.Run], now: float) -> None:
             'seconds: %(done)s. It was at:\n%(stack)s',
             {
                 'task': left.full_name,
-                'seconds': now - running[0] if running else 0.0,
+                'seconds': seconds(left, now),
                 'done': done,
                 'stack': stack,
             },
         )
+
+
+def leave_runs(runs: list[_execution.Run], now: float) -> None:
+    """Name what could not be ended in the log."""
+    for left in runs:
+        LOG.warning(
+            'Periodic task %(task)s has not ended after %(seconds).1f '
+            'seconds, and is left to itself',
+            {'task': left.full_name, 'seconds': seconds(left, now)},
+        )
+
+
+def seconds(run: _execution.Run, now: float) -> float:
+    """Return for how long a run has been running."""
+    running = run.instance._periodic_state.history.running.get(run.row)
+    return now - running[0] if running else 0.0

@@ -58,8 +58,8 @@ class RunnerTestCase(base.BackendTestCase):
 
     def names(self, started, activity):
         return [
-            name
-            for name, state in started.periodic_state().items()
+            state.full_name
+            for state in started.periodic_state()
             if state.activity == activity
         ]
 
@@ -163,7 +163,7 @@ class TestRunner(RunnerTestCase):
                 lambda: self.count('fail') > 1 and self.count('good') > 1
             )
             self.assertTrue(started.stop(timeout=base.TIMEOUT))
-            states = started.periodic_state()
+            states = {s.full_name: s for s in started.periodic_state()}
             state = states['PeriodicTasks.fail']
             self.assertEqual(state.runs, state.failures)
             self.assertEqual(0, states['PeriodicTasks.good'].failures)
@@ -173,7 +173,7 @@ class TestRunner(RunnerTestCase):
         tasks = self.make(slow=(60, self.blocking('slow')))
         started = self.start(tasks)
         self.await_condition(lambda: self.count('slow') == 1)
-        (state,) = started.periodic_state().values()
+        (state,) = started.periodic_state()
         self.assertEqual('running', state.activity)
         self.assertIsNotNone(state.running_since)
         self.assertIn('block (', state.running_at)

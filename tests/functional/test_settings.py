@@ -331,20 +331,22 @@ class TestMistakes(SettingsTestCase):
                 self.assertIn(word, text)
 
     def test_a_typo_in_a_task(self):
-        self.make("""
+        tasks = self.make("""
             [periodic_task:Manager.plian]
             spacing = 2
             """)
+        tasks.run_periodic_tasks(None)
         self.assertIn('[periodic_task:Manager.plian]', self.log.output)
         self.assertIn(
             'did you mean [periodic_task:Manager.plain]?', self.log.output
         )
 
     def test_a_typo_in_an_option(self):
-        self.make("""
+        tasks = self.make("""
             [periodic_task:Manager.plain]
             spacin = 2
             """)
+        tasks.run_periodic_tasks(None)
         self.assertIn('sets spacin', self.log.output)
         self.assertIn('did you mean spacing?', self.log.output)
 

@@ -391,6 +391,11 @@ class DoesNotKill(Eventlet):
         pass
 
 
+class KillsTheUnstarted(_eventlet.EventletBackend):
+    def kill(self, call):
+        call.thread.kill()
+
+
 class KillsTheEnded(_eventlet.EventletBackend):
     def kill(self, call):
         if call.done():
@@ -451,6 +456,7 @@ SCENARIOS = [
     _scenario(KillsUndeclared, 'kill_is_declared'),
     _scenario(DoesNotKill, 'kill'),
     _scenario(KillsTheEnded, 'kill_after_the_end'),
+    _scenario(KillsTheUnstarted, 'kill_before_the_start'),
 ]
 
 

@@ -57,7 +57,8 @@ class GeventBackend(base.Backend):
 
     def kill(self, call: futures.Future[Any]) -> None:
         """Raise GreenletExit in the greenlet of a call."""
-        if isinstance(call, _GeventFuture):
+        # What has not started would never tell of its end if it was killed.
+        if isinstance(call, _GeventFuture) and not call.cancel():
             call.greenlet.kill(block=False)
 
 

@@ -1,0 +1,475 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""A runner under faults: hangs, calls from tasks, threads that cannot start.
+
+The faults are real ones, as far as a process stands them.
+"""
+
+import logging
+import os
+import threading
+import time
+
+import fixtures
+
+from oslo_periodic.backends import base as backend_base
+from oslo_periodic import exceptions
+from oslo_periodic import periodic_task
+from oslo_periodic import runner
+from tests import base
+from tests.functional import test_policies
+from tests.functional import test_runner
+
+
+class TestCallsFromTasks(test_policies.PolicyTestCase):
+    """Whatever a task calls, nothing waits for itself."""
+
+    def call(self, function):
+        results = []
+
+        def work(tasks, context):
+            try:
+                results.append(function(self.started))
+            except Exception as exc:
+                results.append(exc)
+
+        tasks = self.one(work, spacing=3600)
+        self.started = runner.PeriodicRunner(tasks)
+        self.addCleanup(self.started.stop, timeout=base.TIMEOUT)
+        self.started.start()
+        self.await_condition(lambda: results)
+        return tasks, results[0]
+
+    def test_stop(self):
+        start = time.monotonic()
+        tasks, result = self.call(lambda started: started.stop())
+        self.assertLess(time.monotonic() - start, base.TIMEOUT / 2)
+        self.assertIs(True, result)
+        self.assertIsNone(self.started.wait())
+        self.await_condition(lambda: self.state(tasks).runs == 1)
+        self.assertEqual('success', self.state(tasks).last.outcome)
+
+    def test_wait(self):
+        _tasks, result = self.call(lambda started: started.wait())
+        self.assertIsInstance(result, exceptions.RunnerError)
+
+    def test_start(self):
+        _tasks, result = self.call(lambda started: started.start())
+        self.assertIsInstance(result, exceptions.RunnerError)
+
+    def test_reset_and_status(self):
+        def look(started):
+            started.reset()
+            return started.status(), started.health()
+
+        _tasks, (status, health) = self.call(look)
+        self.assertEqual([], health)
+        (task,) = status['tasks']
+        self.assertEqual('running', task['activity'])
+        self.assertIn('look', task['running_at'])
+
+    def test_it_pauses_and_asks_for_itself(self):
+        def steer(started):
+            started.pause('task')
+            started.run('task')
+
+        _tasks, result = self.call(steer)
+        self.assertIsInstance(result, exceptions.RunnerError)
+
+    def test_it_ticks_its_own_instance(self):
+        ran = []
+
+        def work(tasks, context):
+            ran.append(1)
+            tasks._periodic_last_run['task'] = None
+            tasks.run_periodic_tasks(None)
+            tasks._periodic_last_run['task'] = periodic_task.now()
+
+        tasks = self.one(work, spacing=3600)
+        self.start(tasks)
+        self.await_condition(lambda: self.state(tasks).runs == 1)
+        self.assertEqual([1], ran)
+
+    def test_it_adds_and_removes_tasks(self):
+        def work(tasks, context):
+            self.add(tasks, 'other', self.recording('other'))
+            tasks._periodic_tasks = [
+                pair for pair in tasks._periodic_tasks if pair[0] != 'task'
+            ]
+
+        tasks = self.one(work, spacing=0.01)
+        self.start(tasks)
+        self.await_condition(lambda: self.count('other') == 1)
+        self.assertEqual(['other'], list(tasks.periodic_state()))
+
+
+class TestContext(test_policies.PolicyTestCase):
+    def test_a_context_that_cannot_be_made(self):
+        fails = [True, True, False]
+
+        def context():
+            if fails.pop(0):
+                raise LookupError('no context')
+            fails.append(False)
+            return 'context'
+
+        tasks = self.one(self.recording('task'), spacing=0.01)
+        self.start(tasks, context=context)
+        self.await_condition(lambda: self.count('task') >= 1)
+        state = self.state(tasks)
+        self.assertEqual(2, state.failures)
+        self.assertIn('LookupError: no context', self.log.output)
+        self.assertIn('Error during PeriodicTasks.task', self.log.output)
+
+
+class TestThreads(test_policies.PolicyTestCase):
+    scenarios = [('threading', {'backend': 'threading'})]
+
+    def counting(self, refused):
+        """Let threads not start, by their number, as the system may."""
+        start = threading.Thread.start
+        lock = threading.Lock()
+        counted = []
+
+        def refuse(thread):
+            with lock:
+                counted.append(thread)
+                number = len(counted)
+            if number in refused:
+                raise RuntimeError("can't start new thread")
+            start(thread)
+
+        return fixtures.MonkeyPatch('threading.Thread.start', refuse)
+
+    def test_no_worker_at_all(self):
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                'oslo_periodic.running._dispatch._FIRST_RETRY', 0.05
+            )
+        )
+        tasks = self.make(one=(3600, self.recording('one')))
+        tried = runner.PeriodicRunner(tasks)
+        self.addCleanup(tried.stop)
+        # The timer and the monitor come first, then the workers.
+        self.useFixture(self.counting(range(3, 6)))
+        tried.start()
+        self.await_condition(lambda: self.count('one') == 1)
+        self.assertIn("can't start new thread", self.log.output)
+        self.assertIn(
+            'No worker can be started for PeriodicTasks.one', self.log.output
+        )
+        # A tick is not lost, and none is run twice.
+        self.assertEqual(1, tasks.periodic_state()['one'].runs)
+        self.assertTrue(tried.stop())
+
+    def test_the_runner_itself_cannot_start(self):
+        for number in (1, 2):
+            tasks = self.make(one=(3600, self.recording('one')))
+            tried = runner.PeriodicRunner(tasks)
+            with self.counting([number]):
+                exc = self.assertRaises(exceptions.RunnerError, tried.start)
+            self.assertIn("can't start new thread", str(exc))
+            self.assertIsNone(tried.wait())
+            tried.start()
+            self.await_condition(lambda: self.count('one') == 1)
+            self.assertTrue(tried.stop())
+            self.ran.clear()
+
+    def test_few_threads(self):
+        """Those that there are do the work of those that cannot start."""
+        tasks = self.make(
+            **{
+                f'task_{number}': (3600, self.recording(f'task_{number}'))
+                for number in range(20)
+            }
+        )
+        with self.counting(range(4, 1000)):
+            self.start(tasks)
+            self.await_condition(lambda: len(self.ran) == 20)
+
+    def test_nothing_is_left_behind(self):
+        tasks = self.make(one=(0.01, self.recording('one')))
+
+        def cycle():
+            started = self.start(tasks)
+            ran = len(self.ran)
+            self.await_condition(lambda: len(self.ran) > ran)
+            self.assertTrue(started.stop(timeout=base.TIMEOUT))
+
+        cycle()
+        threads, fds = threading.active_count(), len(os.listdir('/dev/fd'))
+        for _ in range(20):
+            cycle()
+        self.await_condition(lambda: threading.active_count() <= threads)
+        self.assertEqual(fds, len(os.listdir('/dev/fd')))
+
+
+class TestStopping(test_policies.PolicyTestCase):
+    def test_it_starts_again(self):
+        tasks = self.make(one=(0.01, self.recording('one')))
+        started = self.start(tasks)
+        for _ in range(3):
+            ran = len(self.ran)
+            self.await_condition(lambda ran=ran: len(self.ran) > ran)
+            self.assertTrue(started.stop())
+            self.assertEqual(['The runner does not run'], started.health())
+            started.start()
+        self.assertEqual([], started.health())
+
+    def test_twice_and_before_the_start(self):
+        started = runner.PeriodicRunner(self.make())
+        self.assertTrue(started.stop())
+        self.assertIsNone(started.wait())
+        started.start()
+        self.assertTrue(started.stop())
+        self.assertTrue(started.stop())
+
+    def test_a_second_stop_does_not_wait(self):
+        tasks = self.one(self.blocking('task'), spacing=3600)
+        started = self.start(tasks)
+        self.await_condition(lambda: self.count('task') == 1)
+        pool = self.selected.backend.worker_pool(1)
+        self.addCleanup(pool.shutdown, wait=False)
+        first = pool.submit(started.stop, timeout=base.TIMEOUT * 2)
+        self.await_condition(lambda: first.running())
+        start = time.monotonic()
+        self.assertFalse(started.stop(graceful=False))
+        self.gate.set()
+        first.result(base.TIMEOUT)
+        self.assertLess(time.monotonic() - start, base.TIMEOUT)
+        self.await_condition(lambda: self.state(tasks).runs == 1)
+        self.assertEqual('stopped', self.state(tasks).last.outcome)
+
+    def test_what_is_due_waits_for_the_next_start(self):
+        tasks = self.make(
+            slow=(3600, self.blocking('slow')),
+            quick=(3600, self.recording('quick')),
+        )
+        started = self.start(tasks, workers=1)
+        self.await_condition(lambda: self.count('slow') == 1)
+        self.assertEqual('waiting', tasks.periodic_state()['quick'].activity)
+        self.assertFalse(started.stop(timeout=0.01))
+        self.assertEqual(0, self.count('quick'))
+        self.gate.set()
+        started.start()
+        self.await_condition(lambda: self.count('quick') == 1)
+
+    def test_a_pause_counts_until_the_start(self):
+        tasks = self.make(
+            slow=(3600, self.blocking('slow')),
+            quick=(3600, self.recording('quick')),
+        )
+        started = self.start(tasks, workers=1)
+        self.await_condition(lambda: self.count('slow') == 1)
+        started.pause('quick')
+        self.gate.set()
+        self.await_condition(lambda: tasks.periodic_state()['slow'].runs == 1)
+        self.assertEqual('paused', tasks.periodic_state()['quick'].activity)
+        self.assertEqual(0, self.count('quick'))
+        started.resume('quick')
+        self.await_condition(lambda: self.count('quick') == 1)
+
+    def test_workers_change_while_it_runs(self):
+        tasks = periodic_task.PeriodicTasks(self.conf)
+        for number in range(4):
+            self.add(tasks, f'task_{number}', self.blocking('task'))
+        started = self.start(tasks, workers=1)
+        self.await_condition(lambda: self.count('task') == 1)
+        self.assertEqual((1, 1), started.workers)
+        self.conf.set_override('workers', 3, 'oslo_periodic')
+        started.reset()
+        self.await_condition(lambda: self.count('task') == 3)
+        self.assertIn('change: 1 -> 3', self.log.output)
+        self.gate.set()
+        self.await_condition(lambda: self.count('task') == 4)
+
+
+class TestIdle(test_policies.PolicyTestCase):
+    def test_it_takes_no_time(self):
+        """Neither when nothing is due, nor when all workers are held."""
+        tasks = self.make(slow=(3600, self.blocking('slow')))
+        for number in range(50):
+            self.add(
+                tasks,
+                f'task_{number}',
+                self.recording('task'),
+                spacing=3600,
+                run_immediately=number % 2 == 0,
+            )
+        self.start(tasks, workers=1)
+        self.await_condition(lambda: self.count('slow') == 1)
+        for _ in range(2):
+            turns = []
+            logging.getLogger('oslo_periodic')
+            used = time.process_time()
+            self.selected.backend.sleep(0.5)
+            used = time.process_time() - used
+            self.assertEqual([], turns)
+            # A busy loop would take all of it.
+            self.assertLess(used, 0.2)
+            self.gate.set()
+            self.await_condition(lambda: self.count('task') == 25)
+
+
+class TestLastingTasks(test_policies.PolicyTestCase):
+    def test_base_exceptions(self):
+        class Strange(BaseException):
+            pass
+
+        kinds = [SystemExit, KeyboardInterrupt, Strange, MemoryError]
+        raised = []
+
+        def work(tasks, context):
+            kind = kinds[len(raised) % len(kinds)]
+            raised.append(kind)
+            raise kind('on purpose')
+
+        tasks = self.one(work, spacing=0.01)
+        started = self.start(tasks)
+        self.await_condition(lambda: self.state(tasks).runs >= 8)
+        self.assertTrue(started.stop())
+        state = self.state(tasks)
+        self.assertEqual(state.runs, state.failures)
+        self.assertEqual(state.runs, state.failures_in_a_row)
+        self.assertEqual([], [r for r in state.last_runs if not r.error])
+        self.assertLessEqual(len(state.last_runs), 10)
+
+    def test_the_clock_is_stepped(self):
+        """Only the time of day can be; the ticks' clock is monotonic."""
+        tasks = self.one(self.recording('task'), spacing=0.05)
+        started = self.start(tasks)
+        self.await_condition(lambda: self.state(tasks).runs >= 2)
+        for step in (-86400.0, 86400.0):
+            real = time.time
+            with fixtures.MonkeyPatch('time.time', lambda s=step: real() + s):
+                runs = self.state(tasks).runs
+                self.await_condition(
+                    lambda runs=runs: self.state(tasks).runs >= runs + 3
+                )
+                self.assertTrue(started.status()['healthy'])
+        self.assertEqual({}, self.state(tasks).skipped)
+
+    def test_the_ticks_clock_is_stepped(self):
+        """As it would be by a virtual machine that was suspended."""
+        tasks = self.one(self.recording('task'), spacing=60)
+        started = self.start(tasks)
+        self.await_condition(lambda: self.state(tasks).runs == 1)
+        real = periodic_task.now
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                'oslo_periodic.periodic_task.now', lambda: real() + 1000
+            )
+        )
+        started.reset()
+        self.await_condition(lambda: self.state(tasks).runs == 2)
+        state = self.state(tasks)
+        self.assertEqual({'late': 15}, state.skipped)
+        self.assertGreater(state.due, real() + 1000)
+
+
+class TestServices(test_runner.RunnerTestCase):
+    """The runner in the services of other libraries, in fresh processes."""
+
+    scenarios = [('threading', {'backend': 'threading'})]
+
+    TASKS = """
+        import sys
+        from oslo_config import cfg
+        from oslo_periodic import periodic_task
+        from oslo_periodic import runner
+
+        class Tasks(periodic_task.PeriodicTasks):
+            @periodic_task.periodic_task(spacing=0.05, run_immediately=True)
+            def tell(self, context):
+                print('ran', flush=True)
+
+        conf = cfg.ConfigOpts()
+        conf([], default_config_files=[], use_env=False)
+        """
+
+    def run_service(self, code):
+        done = base.run_python(_dedent(self.TASKS) + _dedent(code))
+        self.assertEqual(0, done.returncode, done.stderr)
+        self.assertIn('ran', done.stdout)
+        self.assertNotIn('Traceback', done.stderr)
+        return done
+
+    def test_oslo_service(self):
+        done = self.run_service("""
+            import threading
+            from oslo_service import backend
+            backend.init_backend(backend.BackendType.THREADING)
+            from oslo_service import service
+
+            class Service(service.Service):
+                def __init__(self):
+                    super().__init__()
+                    self.runner = runner.PeriodicRunner(Tasks(conf))
+                def start(self):
+                    self.runner.start()
+                    print('started', flush=True)
+                def stop(self, graceful=False):
+                    self.runner.stop(graceful)
+                    super().stop(graceful)
+                    print('stopped', flush=True)
+                def wait(self):
+                    self.runner.wait()
+                def reset(self):
+                    self.runner.reset()
+
+            one = Service()
+            one.start()
+            import time
+            time.sleep(0.3)
+            one.reset()
+            one.stop(graceful=True)
+            one.start()
+            time.sleep(0.3)
+            one.stop()
+            one.wait()
+            """)
+        self.assertEqual(2, done.stdout.count('stopped'))
+
+    def test_a_process_whose_task_hangs_ends(self):
+        done = self.run_service("""
+            import threading
+
+            class Hanging(Tasks):
+                @periodic_task.periodic_task(run_immediately=True)
+                def hang(self, context):
+                    threading.Event().wait()
+
+            import time
+            started = runner.PeriodicRunner(Hanging(conf))
+            started.start()
+            time.sleep(0.3)
+            assert not started.stop(timeout=0.1)
+            print('stopped', flush=True)
+            """)
+        self.assertIn('stopped', done.stdout)
+        self.assertIn('Hanging.hang is still running after', done.stderr)
+
+
+def _dedent(code):
+    import textwrap
+
+    return textwrap.dedent(code)
+
+
+class TestCapabilities(test_policies.PolicyTestCase):
+    def test_what_a_backend_declares_is_what_is_done(self):
+        kill = backend_base.Capability.KILL
+        self.assertEqual(
+            self.backend in ('eventlet', 'gevent'),
+            kill in self.selected.backend.capabilities,
+        )
