@@ -22,6 +22,7 @@ from typing import NamedTuple
 from oslo_config import cfg
 
 from oslo_periodic import _late
+from oslo_periodic import _options
 from oslo_periodic import _policy
 from oslo_periodic import _task
 from oslo_periodic import exceptions
@@ -86,7 +87,7 @@ class Reader:
             values = zip(opts.default_opts, last, strict=True)
             self.defaults = _policy.Policy(
                 *(
-                    opts.read(conf, option, value, class_name)
+                    _options.read(conf, option, value, class_name)
                     for option, value in values
                 )
             )

@@ -16,11 +16,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 import logging
-import pickle
 from typing import Any
 
 from oslo_periodic import _collection
 from oslo_periodic import _config
+from oslo_periodic import _copies
 from oslo_periodic import _history
 from oslo_periodic import _late
 from oslo_periodic import _policy
@@ -58,7 +58,7 @@ class State:
 
     __slots__ = (
         '__weakref__',
-        '_packed',
+        'packed',
         'defaults',
         'external',
         'external_held',
@@ -71,7 +71,7 @@ class State:
     )
 
     #: In a worker process, the added functions and the packed schedule.
-    _packed: tuple[dict[str, Any], bytes]
+    packed: tuple[dict[str, Any], bytes]
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class State:
         :raises InvalidPeriodicTaskArg: if the configuration says something
             of a task that makes no sense.
         """
-        self._start(owner)
+        self.start(owner)
         reader = _settings.Reader(conf, owner.__name__)
         self.defaults = reader.defaults
         collection = owner._periodic_collection
@@ -103,7 +103,11 @@ class State:
         now: float = self.owner._periodic_now()  # type: ignore[attr-defined]
         return now
 
-    def _start(self, owner: _collection.PeriodicTasksMeta) -> None:
+    def start(self, owner: _collection.PeriodicTasksMeta) -> None:
+        """Be empty.
+
+        :param owner: the class of the instance.
+        """
         self.owner = owner
         self.schedule = _schedule.Schedule()
         self.history = _history.History()
@@ -122,79 +126,21 @@ class State:
         self.read: dict[str, _settings.Settings] = {}
 
     def __getstate__(self) -> tuple[Any, ...]:
-        """Keep the schedule; what runs here does not run in a copy.
+        return _copies.pack(self)
 
-        A function that the class lists travels as its name, so it need not
-        be importable: a profiler may have replaced it on the class.
-        """
-        listed = dict(self.owner._periodic_collection.listed)
-        schedule = self.schedule
-        rows = []
-        for name, row in list(schedule.rows.items()):
-            function = schedule.tasks[row]
-            if listed.get(name) is function:
-                function = None
-            held = schedule.held(row) & ~_schedule.PAUSED
-            last_run = schedule.last_run(row)
-            spacing = schedule.spacing[row]
-            rows.append((name, function, spacing, last_run, held))
-        external = self.external, self.external_held
-        return self.owner, rows, external, self.read
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        owner, rows, (external, held), settings = state
-        self._start(owner)
-        self.external, self.external_held = list(external), held
-        self.read = dict(settings)
-        listed = dict(self.owner._periodic_collection.listed)
-        for name, function, spacing, last_run, hold in rows:
-            if function is None:
-                function = listed.get(name)
-            if function is None:
-                raise LookupError(
-                    f'{self.owner.__qualname__} has no periodic task {name!r} '
-                    'here: is it the same version of the class?'
-                )
-            row = self.schedule.add(name, function, spacing, last_run, hold)
-            if name in self.read:
-                self.apply(row, self.read[name])
-        collection = owner._periodic_collection
-        for task in collection.disabled(owner):
-            self.unscheduled[task.name] = task
-        for name, function in listed.items():
-            if name in self.read and name not in self.schedule.rows:
-                self.unscheduled[name] = collection.describe(name, function)
+    def __setstate__(self, packed: tuple[Any, ...]) -> None:
+        self.start(packed[0])
+        _copies.unpack(self, packed)
 
     def reduce_for_worker(self) -> tuple[Any, ...]:
-        """Reduce to what a worker process needs of it to run tasks.
-
-        It looks functions up by their names; the schedule is unpacked there
-        if a task asks for it. Of the functions that were added to the
-        instance only those travel that can be imported.
-        """
-        added, rows = {}, []
-        for name, row in list(self.schedule.rows.items()):
-            function = self.schedule.tasks[row]
-            last_run = self.schedule.last_run(row)
-            rows.append((name, self.schedule.spacing[row], last_run))
-            attribute = getattr(function, '__name__', '')
-            if getattr(self.owner, attribute, None) is function:
-                continue  # The class has it in the worker, too.
-            if is_importable(function):
-                added[name] = function
-        return _unpack, (self.owner, added, pickle.dumps(rows))
+        """Reduce to what a worker process needs of it to run tasks."""
+        return _copies.reduce_for_worker(self)
 
     def __getattr__(self, name: str) -> Any:
         # Only in a worker process is the schedule not there from the start.
         if name != 'schedule':
             raise AttributeError(name)
-        added, rows = self._packed
-        functions = {**dict(self.owner._periodic_collection.listed), **added}
-        self.schedule = _schedule.Schedule()
-        for name, spacing, last_run in pickle.loads(rows):  # noqa: S301
-            function = functions.get(name)
-            if function is not None:
-                self.schedule.add(name, function, spacing, last_run)
+        self.schedule = _copies.worker_schedule(self)
         return self.schedule
 
     def add(self, conf: Any, task: _task.Task, now: float) -> None:
@@ -327,8 +273,8 @@ class State:
 
     def function(self, name: str) -> Any:
         """Return the function of a task, or None if there is none."""
-        if hasattr(self, '_packed'):
-            added = self._packed[0].get(name)
+        if hasattr(self, 'packed'):
+            added = self.packed[0].get(name)
             return added or self.owner._periodic_collection.function(name)
         row = self.schedule.rows.get(name)
         return None if row is None else self.schedule.tasks[row]
@@ -366,20 +312,3 @@ class State:
             if self.function(name) is not function:
                 task = self.owner._periodic_collection.describe(name, function)
                 self.add(conf, task, now)
-
-
-def _unpack(owner: Any, added: dict[str, Any], rows: bytes) -> State:
-    state = State.__new__(State)
-    state._start(owner)
-    del state.schedule  # It is unpacked if a task asks for it.
-    state._packed = added, rows
-    return state
-
-
-def is_importable(function: Any) -> bool:
-    """Say whether a function can travel to another process by its name."""
-    try:
-        pickle.dumps(function)
-    except Exception:
-        return False
-    return True

@@ -144,3 +144,48 @@ for _method in (
     '__delitem__ __iadd__ __setitem__ append clear extend insert pop remove'
 ).split():
     setattr(TaskList, _method, _applying(_method))
+
+
+class ReferenceAttributes:
+    """The reference's private attributes of an instance.
+
+    Services and their tests use them. PeriodicTasks derives from this.
+    """
+
+    # What the class itself has.
+    conf: Any
+    _periodic_state: Any
+
+    @staticmethod
+    def _periodic_now() -> float:
+        raise NotImplementedError
+
+    @property
+    def _periodic_tasks(self) -> list[tuple[str, Any]]:
+        state = self._periodic_state
+        tasks: list[tuple[str, Any]] = state.task_list(self._set_tasks)
+        return tasks
+
+    @_periodic_tasks.setter
+    def _periodic_tasks(self, pairs: list[tuple[str, Any]]) -> None:
+        self._set_tasks(pairs)
+
+    def _set_tasks(self, pairs: list[tuple[str, Any]]) -> None:
+        self._periodic_state.replace(self.conf, pairs, self._periodic_now())
+
+    @property
+    def _periodic_last_run(self) -> MutableMapping[str, Any]:
+        return LastRunView(self._periodic_state.schedule)
+
+    @_periodic_last_run.setter
+    def _periodic_last_run(self, values: dict[str, Any]) -> None:
+        self._periodic_last_run.update(values)
+
+    @property
+    def _periodic_spacing(self) -> MutableMapping[str, Any]:
+        state = self._periodic_state
+        return SpacingView(state.schedule, state.first_spacing)
+
+    @_periodic_spacing.setter
+    def _periodic_spacing(self, values: dict[str, Any]) -> None:
+        self._periodic_spacing.update(values)

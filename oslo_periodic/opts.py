@@ -15,18 +15,14 @@
 from __future__ import annotations
 
 import copy
-import logging
 import math
 from typing import Any
-from typing import NamedTuple
 
 from oslo_config import cfg
 from oslo_config import types
 
 from oslo_periodic import _policy
 from oslo_periodic import backends
-
-LOG = logging.getLogger('oslo_periodic.periodic_task')
 
 GROUP = 'oslo_periodic'
 #: What the name of each task's group begins with.
@@ -264,92 +260,3 @@ def register(conf: Any) -> None:
     conf.register_opts(periodic_opts)
     if isinstance(conf, cfg.ConfigOpts):
         conf.register_opts(group_opts, group=GROUP)
-
-
-def read(conf: Any, option: cfg.Opt, last: Any, what: str) -> Any:
-    """Read an option of our group that may have been changed to nonsense.
-
-    :param conf: an object that :func:`register` was called with; what is no
-        ConfigOpts says nothing.
-    :param option: the option.
-    :param last: what holds, if what the configuration says is wrong; that is
-        logged then.
-    :param what: who keeps to that, for the log.
-    """
-    if not isinstance(conf, cfg.ConfigOpts):
-        return last
-    try:
-        return conf[GROUP][option.dest]
-    except ValueError as exc:
-        LOG.error(
-            '%(what)s keeps to [%(group)s] %(option)s = %(value)s: %(error)s',
-            {
-                'what': what,
-                'group': GROUP,
-                'option': option.name,
-                'value': last,
-                'error': exc,
-            },
-        )
-        return last
-
-
-#: The fields of the pool's settings, by option.
-_PROCESS_FIELDS = {
-    'process_task_timeout': 'task_timeout',
-    'process_idle_timeout': 'idle_timeout',
-    'process_max_tasks': 'max_tasks',
-    'warn_lost_changes': 'watch_changes',
-}
-
-
-def process_settings(conf: Any, timeout: float | None) -> dict[str, Any]:
-    """Read how a parallel tick treats its tasks and workers.
-
-    :param conf: an object that :func:`register` was called with.
-    :param timeout: seconds that a task may run, if not the option's.
-    :returns: the fields of the pool's settings.
-    :raises ValueError: if ``timeout`` is negative.
-    """
-    settings = {
-        _PROCESS_FIELDS[option.dest]: read(
-            conf, option, option.default, 'A tick'
-        )
-        for option in process_opts
-    }
-    if timeout is not None:
-        if not timeout >= 0:
-            raise ValueError(f'timeout must not be negative: {timeout}')
-        settings['task_timeout'] = timeout
-    return settings
-
-
-class RunnerSettings(NamedTuple):
-    """What a runner reads of its group; see the options."""
-
-    workers: int
-    graceful_stop_timeout: float
-    overdue_factor: float
-    control_socket: str | None
-
-
-def runner_settings(
-    conf: Any, last: RunnerSettings | None = None
-) -> RunnerSettings:
-    """Read how a runner runs.
-
-    :param conf: an object that :func:`register` was called with.
-    :param last: what was read before, which holds where the configuration
-        is wrong by now.
-    :raises ValueError: if it is wrong, and nothing was read before.
-    """
-    if last is None:
-        if not isinstance(conf, cfg.ConfigOpts):
-            return RunnerSettings(*(opt.default for opt in runner_opts))
-        return RunnerSettings(*(conf[GROUP][o.dest] for o in runner_opts))
-    return RunnerSettings(
-        *(
-            read(conf, option, getattr(last, option.dest), 'The runner')
-            for option in runner_opts
-        )
-    )

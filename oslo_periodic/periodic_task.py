@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Callable
-from collections.abc import MutableMapping
 import logging
 import operator
 import random
@@ -33,10 +32,10 @@ from typing import TypeVar
 
 from oslo_config import cfg
 
-from oslo_periodic import _choice
 from oslo_periodic import _collection
 from oslo_periodic import _config
 from oslo_periodic import _history
+from oslo_periodic import _options
 from oslo_periodic import _schedule
 from oslo_periodic import _state
 from oslo_periodic import _task
@@ -160,7 +159,7 @@ def _nearest_boundary(last_run: float | None, spacing: float) -> float:
     return current_time - (current_time - last_run) % spacing + jitter
 
 
-class PeriodicTasks(metaclass=_PeriodicTasksMeta):
+class PeriodicTasks(_views.ReferenceAttributes, metaclass=_PeriodicTasksMeta):
     """The periodic tasks of a service: derive from it, decorate methods."""
 
     _periodic_state: _state.State
@@ -177,7 +176,7 @@ class PeriodicTasks(metaclass=_PeriodicTasksMeta):
         super().__init__()
         self.conf = conf
         opts.register(conf)
-        choice = _choice.backend_choice(conf)
+        choice = _options.backend_choice(conf)
         if choice is not None:
             backends.selector.choose(choice)
         # A backend that cannot be loaded is an error now, not at a tick.
@@ -280,7 +279,7 @@ class PeriodicTasks(metaclass=_PeriodicTasksMeta):
             the instance. What has not run then is still due.
         """
         pool = backends.get_backend().process_pool(processes)
-        settings = opts.process_settings(self.conf, timeout)
+        settings = _options.process_settings(self.conf, timeout)
         if backends.selector.in_use is None:
             self._first_use()
         from oslo_periodic import _parallel
@@ -427,36 +426,6 @@ class PeriodicTasks(metaclass=_PeriodicTasksMeta):
 
     def _full_name(self, schedule: _schedule.Schedule, row: int) -> str:
         return f'{type(self).__name__}.{schedule.names[row]}'
-
-    # The reference's private attributes, which services and their tests use.
-
-    @property
-    def _periodic_tasks(self) -> list[tuple[str, Any]]:
-        return self._periodic_state.task_list(self._set_tasks)
-
-    @_periodic_tasks.setter
-    def _periodic_tasks(self, pairs: list[tuple[str, Any]]) -> None:
-        self._set_tasks(pairs)
-
-    def _set_tasks(self, pairs: list[tuple[str, Any]]) -> None:
-        self._periodic_state.replace(self.conf, pairs, now())
-
-    @property
-    def _periodic_last_run(self) -> MutableMapping[str, Any]:
-        return _views.LastRunView(self._periodic_state.schedule)
-
-    @_periodic_last_run.setter
-    def _periodic_last_run(self, values: dict[str, Any]) -> None:
-        self._periodic_last_run.update(values)
-
-    @property
-    def _periodic_spacing(self) -> MutableMapping[str, Any]:
-        state = self._periodic_state
-        return _views.SpacingView(state.schedule, state.first_spacing)
-
-    @_periodic_spacing.setter
-    def _periodic_spacing(self, values: dict[str, Any]) -> None:
-        self._periodic_spacing.update(values)
 
 
 def _ends_tick(exc: BaseException) -> bool:

@@ -21,25 +21,21 @@ workers of the chosen backend, and sleeps until the next is due.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from collections.abc import Iterable
-from concurrent import futures
 import logging
 import sys
 import threading
-import time
 from typing import Any
 
 from oslo_periodic import _config
+from oslo_periodic import _options
 from oslo_periodic import backends
 from oslo_periodic.backends import base
 from oslo_periodic import exceptions
 from oslo_periodic import opts
 from oslo_periodic import periodic_task
-from oslo_periodic.running import _control
-from oslo_periodic.running import _dispatch
+from oslo_periodic.running import _engine
 from oslo_periodic.running import _execution
-from oslo_periodic.running import _health
 from oslo_periodic.running import _notify
 from oslo_periodic.running import _operate
 from oslo_periodic import status
@@ -47,11 +43,6 @@ from oslo_periodic import status
 __all__ = ('PeriodicRunner', 'cancel_event')
 
 LOG = logging.getLogger(__name__)
-
-#: Seconds between two looks at the health.
-_HEALTH_INTERVAL = 5.0
-#: Seconds for what was killed to end.
-_GRACE = 3.0
 
 
 def cancel_event() -> base.Event:
@@ -99,15 +90,8 @@ class PeriodicRunner:
         opts.register(self._conf)
         self._settings = _read_settings(self._conf)
         self._lock = threading.Lock()
-        #: What there is while it runs.
-        self._dispatcher: _dispatch.Dispatcher | None = None
-        self._health: _health.Health | None = None
-        self._control: _control.Server | None = None
-        #: A worker each for the timer, the monitor and the control socket.
-        self._pools: list[futures.Executor] = []
-        #: Set when it has stopped, or failed.
-        self._over: base.Event | None = None
-        self._failure: BaseException | None = None
+        #: What there is since the last start.
+        self._engine: _engine.Engine | None = None
 
     # The methods of a service.
 
@@ -120,7 +104,7 @@ class PeriodicRunner:
         """
         caller = sys._getframe(1)
         with self._lock:
-            if self._dispatcher is not None:
+            if self._running is not None:
                 raise exceptions.RunnerError('the runner was started before')
             backend = backends.selector.use(
                 'the start of a PeriodicRunner at '
@@ -128,11 +112,13 @@ class PeriodicRunner:
             )
             self._settings = _read_settings(self._conf)
             _operate.check_isolation(self._instances, backend)
-            dispatcher = self._prepare(backend)
+            engine = self._engine = _engine.Engine(
+                self._instances, self._context, backend, self._settings
+            )
         try:
-            self._start(dispatcher, backend)
+            engine.start(_operate.commands(self))
         except (RuntimeError, exceptions.RunnerError) as exc:
-            self._shut_down(dispatcher)
+            engine.close()
             raise exceptions.RunnerError(
                 f'the runner of the periodic tasks cannot start: {exc}'
             ) from exc
@@ -140,42 +126,10 @@ class PeriodicRunner:
         _config.follow(self._conf, self)
         _notify.notify('READY=1')
 
-    def _prepare(self, backend: base.Backend) -> _dispatch.Dispatcher:
-        self._over, self._failure = backend.event(), None
-        self._dispatcher = _dispatch.Dispatcher(
-            self._instances,
-            self._context,
-            backend,
-            self._settings.workers,
-            lambda: periodic_task.now(),
-        )
-        self._health = _health.Health(self._dispatcher, periodic_task.now())
-        return self._dispatcher
-
-    def _start(
-        self, dispatcher: _dispatch.Dispatcher, backend: base.Backend
-    ) -> None:
-        for instance in self._instances:
-            schedule = instance._periodic_state.schedule
-            schedule.on_change = dispatcher.wake.set
-        if self._settings.control_socket:
-            self._control = _control.Server(
-                self._settings.control_socket, backend, _operate.commands(self)
-            )
-            self._submit(backend, self._control.serve)
-        self._submit(backend, self._run_timer, dispatcher, self._over)
-        self._submit(
-            backend, self._monitor, dispatcher, self._health, self._over
-        )
-
-    def _submit(
-        self, backend: base.Backend, call: Callable[..., Any], *args: Any
-    ) -> None:
-        # One pool for each: in a shared one, what gets no thread would wait
-        # for ever behind what never ends, and nobody would know.
-        pool = backend.worker_pool(1)
-        self._pools.append(pool)
-        pool.submit(call, *args)
+    @property
+    def _running(self) -> _engine.Engine | None:
+        engine = self._engine
+        return None if engine is None or engine.closed else engine
 
     def stop(
         self, graceful: bool = True, timeout: float | None = None
@@ -193,26 +147,12 @@ class PeriodicRunner:
             ``[oslo_periodic] graceful_stop_timeout``.
         :returns: whether everything has ended by itself.
         """
-        dispatcher = self._dispatcher
-        if dispatcher is None:
+        engine = self._running
+        if engine is None:
             return True
-        if timeout is None:
-            timeout = self._settings.graceful_stop_timeout
-        if not dispatcher.stopping:
-            _notify.notify('STOPPING=1')
-        dispatcher.stop_starting(
-            time.monotonic() + (timeout if graceful else 0)
+        return engine.stop(
+            _engine.stop_deadline(self._settings, graceful, timeout)
         )
-        try:
-            left = _operate.await_runs(dispatcher)
-            _operate.end_runs(left, periodic_task.now())
-            if left:
-                still = _operate.await_runs(dispatcher, _GRACE)
-                _operate.leave_runs(still, periodic_task.now())
-        finally:
-            # Also where this is a green thread that is killed meanwhile.
-            self._shut_down(dispatcher)
-        return not left
 
     def wait(self) -> None:
         """Wait until the runner was stopped.
@@ -224,12 +164,14 @@ class PeriodicRunner:
             raise exceptions.RunnerError(
                 'a periodic task cannot wait for the end of a runner'
             )
-        if self._over is not None:
-            self._over.wait()
-        if self._failure is not None:
+        engine = self._engine
+        if engine is None:
+            return
+        engine.over.wait()
+        if engine.failure is not None:
             raise exceptions.RunnerError(
                 'the runner of the periodic tasks has failed'
-            ) from self._failure
+            ) from engine.failure
 
     def reset(self) -> None:
         """Read the options anew, as after a SIGHUP, and follow them.
@@ -243,14 +185,13 @@ class PeriodicRunner:
 
     def reload(self, conf: Any) -> None:
         """Read the options of the runner itself anew."""
-        self._settings = opts.runner_settings(conf, self._settings)
-        dispatcher = self._dispatcher
-        if dispatcher is None:
+        self._settings = _options.runner_settings(conf, self._settings)
+        engine = self._running
+        if engine is None:
             return
-        dispatcher.set_workers(self._settings.workers)
-        dispatcher.wake.set()
+        engine.reload(self._settings)
         try:
-            _operate.check_isolation(self._instances, backends.get_backend())
+            _operate.check_isolation(self._instances, engine.backend)
         except exceptions.UnsupportedBackendError as exc:
             LOG.error('%(error)s', {'error': exc})
 
@@ -275,23 +216,25 @@ class PeriodicRunner:
         overdue_factor`` of its spacings; and a runner that does not run, or
         whose timer does not turn.
         """
-        if self._dispatcher is None or self._health is None:
+        engine = self._running
+        if engine is None:
             return ['The runner does not run']
-        return [str(problem) for problem in self._problems(self._health)]
+        return [str(problem) for problem in engine.problems()]
 
     def explain(self, key: tuple[int, int]) -> str:
         """Say why a task does not start now; for :meth:`status`."""
-        if self._dispatcher is None or self._health is None:
+        engine = self._running
+        if engine is None:
             return 'the runner does not run'
-        return self._health.reason(key, periodic_task.now())
+        return engine.health.reason(key, periodic_task.now())
 
     @property
     def workers(self) -> tuple[int, int]:
         """How many workers are busy, and how many there are."""
-        dispatcher = self._dispatcher
-        if dispatcher is None:
+        engine = self._running
+        if engine is None:
             return 0, self._settings.workers
-        return len(dispatcher.runs), dispatcher.workers
+        return len(engine.dispatcher.runs), engine.dispatcher.workers
 
     def pause(self, task: str) -> list[str]:
         """Keep a task from starting, until it is resumed.
@@ -319,89 +262,21 @@ class PeriodicRunner:
         :raises RunnerError: if there is no such task, it is running, or the
             runner does not run.
         """
-        dispatcher = self._dispatcher
-        if dispatcher is None or dispatcher.stopping:
+        engine = self._running
+        if engine is None or engine.dispatcher.stopping:
             raise exceptions.RunnerError('the runner does not run')
-        return _operate.run(dispatcher, task, periodic_task.now())
+        return _operate.run(engine.dispatcher, task, periodic_task.now())
 
     def request_stop(self) -> None:
         """Stop, and do not wait for that."""
-        if self._dispatcher is not None:
-            self._submit(backends.get_backend(), self.stop)
-
-    # What goes on inside.
-
-    def _run_timer(
-        self, dispatcher: _dispatch.Dispatcher, over: base.Event
-    ) -> None:
-        try:
-            # While it stops, too, as runs may be over their timeouts then.
-            while not dispatcher.closed:
-                dispatcher.wake.clear()
-                dispatcher.turn()
-                idle = dispatcher.planned - periodic_task.now()
-                # The end may have come before the flag was cleared.
-                if idle > 0 and not dispatcher.closed:
-                    dispatcher.wake.wait(idle)
-        except BaseException as exc:
-            self._fail(dispatcher, over, exc)
-
-    def _monitor(
-        self,
-        dispatcher: _dispatch.Dispatcher,
-        health: _health.Health,
-        over: base.Event,
-    ) -> None:
-        watchdog = _notify.watchdog_interval()
-        interval = min(_HEALTH_INTERVAL, (watchdog or 60.0) / 2)
-        try:
-            while not over.wait(interval):
-                problems = self._problems(health)
-                health.tell(problems)
-                if watchdog and not any(p.is_fatal for p in problems):
-                    _notify.notify('WATCHDOG=1')
-        except BaseException as exc:
-            self._fail(dispatcher, over, exc)
-
-    def _problems(self, health: _health.Health) -> list[_health.Problem]:
-        return health.problems(
-            periodic_task.now(), self._settings.overdue_factor
-        )
-
-    def _fail(
-        self,
-        dispatcher: _dispatch.Dispatcher,
-        over: base.Event,
-        exc: BaseException,
-    ) -> None:
-        dispatcher.fail(exc)
-        self._failure = exc
-        over.set()
-
-    def _shut_down(self, dispatcher: _dispatch.Dispatcher) -> None:
-        """Let go of everything; whoever comes first does it."""
-        with self._lock:
-            if self._dispatcher is not dispatcher:
-                return
-            self._dispatcher = None
-            control, self._control = self._control, None
-            pools, self._pools = self._pools, []
-            self._failure = self._failure or dispatcher.failure
-        for instance in self._instances:
-            instance._periodic_state.schedule.on_change = None
-        dispatcher.shut_down()
-        if control is not None:
-            control.close()
-        for pool in pools:
-            pool.shutdown(wait=False)
-        _operate.end_idle_processes(self._instances)
-        if self._over is not None:
-            self._over.set()
+        engine = self._running
+        if engine is not None:
+            engine.submit(self.stop)
 
 
-def _read_settings(conf: Any) -> opts.RunnerSettings:
+def _read_settings(conf: Any) -> _options.RunnerSettings:
     try:
-        return opts.runner_settings(conf)
+        return _options.runner_settings(conf)
     except ValueError as exc:
         raise exceptions.RunnerError(
             f'[oslo_periodic] says something that makes no sense: {exc}'

@@ -24,12 +24,12 @@ import os
 import threading
 from typing import Any
 
+from oslo_periodic import _options
 from oslo_periodic import _policy
 from oslo_periodic import _schedule
 from oslo_periodic import _where
 from oslo_periodic.backends import base
 from oslo_periodic import exceptions
-from oslo_periodic import opts
 from oslo_periodic import status
 
 LOG = logging.getLogger('oslo_periodic.runner')
@@ -120,7 +120,7 @@ class Run:
             if self._ended_by is not None:
                 os.eventfd_write(end_fd, 1)
         try:
-            settings = opts.process_settings(
+            settings = _options.process_settings(
                 self.instance.conf, self.policy.timeout
             )
             tick = _parallel.ParallelTick(
