@@ -78,10 +78,18 @@ class Run(command.Command):
             opts.register(conf)
             conf.set_override('backend', parsed_args.backend, opts.GROUP)
         tasks = _service.construct(cls, conf)
-        if not isinstance(tasks, periodic_task.PeriodicTasks):
+        if not hasattr(tasks, 'run_periodic_tasks'):
             raise errors.UserError(
-                f'{parsed_args.target} does not derive from '
-                'oslo_periodic.periodic_task.PeriodicTasks'
+                f'{parsed_args.target} is not a PeriodicTasks: it has no '
+                'run_periodic_tasks'
+            )
+        if not parsed_args.once and not isinstance(
+            tasks, periodic_task.PeriodicTasks
+        ):
+            raise errors.UserError(
+                f'{parsed_args.target} derives from the PeriodicTasks of '
+                'another library, which can only be run with --once: import '
+                'periodic_task from oslo_periodic'
             )
         # A backend that cannot be loaded is an error now, not at a tick.
         backends.get_backend()

@@ -433,6 +433,11 @@ class TestRunOnce(CommandTestCase):
             """,
         )
         self.assertEqual('old\n', self.succeed('run', 'old:Old', '--once'))
+        command = self.start('run', 'old:Old')
+        self.assertNotEqual(0, command.wait())
+        self.assertIn(
+            'import periodic_task from oslo_periodic', command.stderr
+        )
 
     def test_later_file_wins(self):
         first = self.write('first.conf', '[DEFAULT]\nword = first\n')
