@@ -39,11 +39,12 @@ class Place:
 
     def frame(self) -> FrameType | None:
         """Return the frame that it executes, if it can be had."""
-        if self._greenlet is None or self._greenlet.gr_frame is None:
-            # A green thread has no frame of its own while it is the current
-            # one: that of its native thread is it.
+        if self._greenlet is None:
             return sys._current_frames().get(self._thread)
-        frame: FrameType = self._greenlet.gr_frame
+        if self._greenlet is sys.modules['greenlet'].getcurrent():
+            # It has no frame of its own while it is the current one.
+            return sys._getframe()
+        frame: FrameType | None = self._greenlet.gr_frame
         return frame
 
     def stack(self) -> str:
