@@ -260,18 +260,17 @@ class Dispatcher:
             if run is None:
                 return
             # Before it is ended: afterwards it is nowhere.
-            stack = run.stack()
-            done = run.end(status.Outcome.TIMEOUT)
             LOG.warning(
                 'Periodic task %(task)s is over its timeout of %(timeout)g '
                 'seconds: %(done)s. It was at:\n%(stack)s',
                 {
                     'task': run.full_name,
                     'timeout': run.policy.timeout,
-                    'done': done,
-                    'stack': stack,
+                    'done': run.way_out,
+                    'stack': run.stack(),
                 },
             )
+            run.end(status.Outcome.TIMEOUT)
 
     def _take_overdue(self, now: float) -> _execution.Run | None:
         while self._deadlines and self._deadlines[0][0] <= now:

@@ -174,11 +174,26 @@ class Run:
                     self._cancelled.set()
             return self._cancelled
 
-    def end(self, reason: status.Outcome) -> str:
+    @property
+    def way_out(self) -> str:
+        """What `end` does, in words."""
+        if self.policy.isolation == 'process':
+            return 'its process is killed'
+        if self._can_be_killed:
+            return 'its green thread is told to end'
+        return (
+            'a native thread cannot be ended from outside: its cancel event '
+            'is set, and it goes on until the task looks at that'
+        )
+
+    @property
+    def _can_be_killed(self) -> bool:
+        return base.Capability.KILL in self._backend.capabilities
+
+    def end(self, reason: status.Outcome) -> None:
         """End the run as far as that can be done.
 
         :param reason: how it counts.
-        :returns: what was done, in words.
         """
         with self._lock:
             if self._ended_by is None:
@@ -187,18 +202,8 @@ class Run:
                 self._cancelled.set()
             if self._end_fd >= 0:
                 os.eventfd_write(self._end_fd, 1)
-        if self.policy.isolation == 'process':
-            return 'its process is killed'
-        if (
-            self.call is not None
-            and base.Capability.KILL in self._backend.capabilities
-        ):
+        if self._can_be_killed and self.call is not None:
             self._backend.kill(self.call)
-            return 'its green thread is told to end'
-        return (
-            'a native thread cannot be ended from outside: its cancel event '
-            'is set, and it goes on until the task looks at that'
-        )
 
     def stack(self) -> str:
         """Return where it is, as text."""

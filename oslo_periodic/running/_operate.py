@@ -272,18 +272,17 @@ def end_runs(runs: list[_execution.Run], now: float) -> None:
             # It has not started, so nothing of it is cut short.
             left.end(_status.Outcome.STOPPED)
             continue
-        stack = left.stack()
-        done = left.end(_status.Outcome.STOPPED)
         LOG.warning(
             'Periodic task %(task)s is still running after %(seconds).1f '
             'seconds: %(done)s. It was at:\n%(stack)s',
             {
                 'task': left.full_name,
                 'seconds': seconds(left, now),
-                'done': done,
-                'stack': stack,
+                'done': left.way_out,
+                'stack': left.stack(),
             },
         )
+        left.end(_status.Outcome.STOPPED)
 
 
 def leave_runs(runs: list[_execution.Run], now: float) -> None:
