@@ -88,7 +88,8 @@ def activity(state: _state.State, row: int) -> status.Activity:
     """Say what a task that is scheduled does at the moment."""
     if row in state.history.running:
         return status.Activity.RUNNING
-    if state.schedule.is_ready(row):
+    # In between it is handed to a worker, which has not begun.
+    if state.schedule.is_ready(row) or state.schedule.is_running(row):
         return status.Activity.WAITING
     held = state.schedule.held(row)
     if held & _schedule.DISABLED or state.schedule.spacing[row] < 0:

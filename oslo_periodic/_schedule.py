@@ -190,6 +190,10 @@ class Schedule:
         """Say whether a row is due and not started yet."""
         return self._place[row] == _READY
 
+    def is_running(self, row: int) -> bool:
+        """Say whether a row was started and has not finished."""
+        return self._place[row] == _RUNNING
+
     def request(self, row: int) -> bool:
         """Make a row ready now, held or not; its grid stays as it is.
 

@@ -36,7 +36,6 @@ from oslo_periodic import opts
 from oslo_periodic import periodic_task
 from oslo_periodic.running import _engine
 from oslo_periodic.running import _execution
-from oslo_periodic.running import _notify
 from oslo_periodic.running import _operate
 from oslo_periodic import status
 
@@ -124,7 +123,7 @@ class PeriodicRunner:
             ) from exc
         _config.check_groups(self._conf)
         _config.follow(self._conf, self)
-        _notify.notify('READY=1')
+        engine.manager.notify('READY=1')
 
     @property
     def _running(self) -> _engine.Engine | None:

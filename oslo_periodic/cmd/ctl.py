@@ -30,22 +30,27 @@ from oslo_periodic.cmd import errors
 from oslo_periodic import opts
 
 
-def add_socket(parser: argparse.ArgumentParser) -> None:
-    """Add what says which runner is meant."""
-    group = parser.add_mutually_exclusive_group()
-    group.add_argument(
-        '--socket',
-        metavar='PATH',
-        help='the [oslo_periodic] control_socket of the service',
-    )
-    group.add_argument(
-        '--config-file',
-        metavar='PATH',
-        action='append',
-        default=[],
-        help='a configuration file of the service, which says the same, as '
-        'does the environment; may be repeated, later ones win',
-    )
+class _Ctl(command.Command):
+    """Something that is asked of a runner."""
+
+    def get_parser(self, prog_name: str) -> Any:
+        """Add what says which runner is meant."""
+        parser = super().get_parser(prog_name)
+        group = parser.add_mutually_exclusive_group()
+        group.add_argument(
+            '--socket',
+            metavar='PATH',
+            help='the [oslo_periodic] control_socket of the service',
+        )
+        group.add_argument(
+            '--config-file',
+            metavar='PATH',
+            action='append',
+            default=[],
+            help='a configuration file of the service, which says the same, '
+            'as does the environment; may be repeated, later ones win',
+        )
+        return parser
 
 
 def socket_path(parsed_args: argparse.Namespace) -> str:
@@ -75,7 +80,7 @@ def socket_path(parsed_args: argparse.Namespace) -> str:
     return str(path)
 
 
-class CtlStatus(lister.Lister):
+class CtlStatus(_Ctl, lister.Lister):
     """Show what each periodic task of a running service does.
 
     The formats json and yaml have everything that is known; the table has
@@ -85,7 +90,6 @@ class CtlStatus(lister.Lister):
     def get_parser(self, prog_name: str) -> Any:
         """Add what the command takes."""
         parser = super().get_parser(prog_name)
-        add_socket(parser)
         parser.add_argument(
             'task',
             metavar='TASK',
@@ -99,7 +103,7 @@ class CtlStatus(lister.Lister):
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], Iterable[tuple[Any, ...]]]:
         """Ask, and show it."""
-        status = _client.ask(socket_path(parsed_args), 'status')
+        status = _client.ask(socket_path(parsed_args), 'status', expect=dict)
         tasks = [
             task
             for task in status['tasks']
@@ -165,16 +169,15 @@ def _seconds(seconds: float | None) -> str:
     return '' if seconds is None else f'{seconds:.3f}'
 
 
-class CtlHealth(command.Command):
+class CtlHealth(_Ctl):
     """Fail, with exit code 1, if the periodic tasks of a service are not well.
 
     It is meant for the probes of containers and of service managers.
     """
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+    def get_parser(self, prog_name: str) -> Any:
         """Add what the command takes."""
         parser = super().get_parser(prog_name)
-        add_socket(parser)
         parser.add_argument(
             '--timeout',
             metavar='SECONDS',
@@ -188,7 +191,10 @@ class CtlHealth(command.Command):
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Ask, and say it by the exit code."""
         health = _client.ask(
-            socket_path(parsed_args), 'health', None, parsed_args.timeout
+            socket_path(parsed_args),
+            'health',
+            expect=dict,
+            timeout=parsed_args.timeout,
         )
         for problem in health['problems']:
             print(f'Not well: {problem}')
@@ -197,16 +203,15 @@ class CtlHealth(command.Command):
         return 0 if health['healthy'] else 1
 
 
-class _OnTask(command.Command):
+class _OnTask(_Ctl):
     """What is done to one task."""
 
     ask: str
     done: str
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+    def get_parser(self, prog_name: str) -> Any:
         """Add what the command takes."""
         parser = super().get_parser(prog_name)
-        add_socket(parser)
         parser.add_argument(
             'task',
             metavar='TASK',
@@ -245,17 +250,11 @@ class CtlRun(_OnTask):
     ask, done = 'run', 'runs as soon as a worker is free'
 
 
-class CtlStop(command.Command):
+class CtlStop(_Ctl):
     """Stop a runner: no more runs, and those that are running may end."""
-
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Add what the command takes."""
-        parser = super().get_parser(prog_name)
-        add_socket(parser)
-        return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Have it stopped."""
-        _client.ask(socket_path(parsed_args), 'stop')
+        _client.ask(socket_path(parsed_args), 'stop', expect=object)
         print('The runner stops')
         return 0

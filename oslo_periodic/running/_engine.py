@@ -64,6 +64,7 @@ class Engine:
             settings.workers,
             lambda: periodic_task.now(),
         )
+        self.manager = _notify.Manager()
         self.health = _health.Health(self.dispatcher, periodic_task.now())
         #: Set when it has stopped, or failed; and with what.
         self.over = backend.event()
@@ -112,7 +113,7 @@ class Engine:
         :returns: whether everything has ended by itself.
         """
         if not self.dispatcher.stopping:
-            _notify.notify('STOPPING=1')
+            self.manager.notify('STOPPING=1')
         self.dispatcher.stop_starting(deadline)
         try:
             left = _operate.await_runs(self.dispatcher)
@@ -176,7 +177,7 @@ class Engine:
                 problems = self.problems()
                 self.health.tell(problems)
                 if watchdog and not any(p.is_fatal for p in problems):
-                    _notify.notify('WATCHDOG=1')
+                    self.manager.notify('WATCHDOG=1')
         except BaseException as exc:
             self._fail(exc)
 

@@ -22,27 +22,37 @@ import socket
 LOG = logging.getLogger('oslo_periodic.runner')
 
 
-def notify(message: str) -> None:
-    """Send a message, if the environment names somebody to send it to.
+class Manager:
+    """Whom NOTIFY_SOCKET names, if anybody."""
 
-    :param message: such as ``READY=1``.
-    """
-    address = os.environ.get('NOTIFY_SOCKET')
-    if not address:
-        return
-    if address.startswith('@'):
-        address = '\0' + address[1:]
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            # The manager being slow must not stop the tasks.
-            sender.setblocking(False)
-            sender.sendto(message.encode(), address)
-    except OSError as exc:
-        LOG.warning(
-            'The service manager cannot be told %(message)s by way of '
-            'NOTIFY_SOCKET: %(error)s',
-            {'message': message, 'error': exc},
-        )
+    def __init__(self) -> None:
+        self._failed = False
+
+    def notify(self, message: str) -> None:
+        """Send a message; that it cannot be sent is told once.
+
+        :param message: such as ``READY=1``.
+        """
+        address = os.environ.get('NOTIFY_SOCKET')
+        if not address:
+            return
+        if address.startswith('@'):
+            address = '\0' + address[1:]
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+                # The manager being slow must not stop the tasks.
+                sender.setblocking(False)
+                sender.sendto(message.encode(), address)
+        except OSError as exc:
+            if not self._failed:
+                LOG.warning(
+                    'The service manager cannot be told %(message)s by way '
+                    'of NOTIFY_SOCKET: %(error)s',
+                    {'message': message, 'error': exc},
+                )
+            self._failed = True
+        else:
+            self._failed = False
 
 
 def watchdog_interval() -> float | None:

@@ -56,7 +56,9 @@ SERVICES = """
             super().__init__(conf)
 
         def say(self, *words):
-            print(*words, flush=True)
+            # In one piece, as tasks may say something at the same time.
+            sys.stdout.write(' '.join(words) + '\\n')
+            sys.stdout.flush()
 
 
     class Idle(Base):
