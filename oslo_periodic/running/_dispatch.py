@@ -259,6 +259,7 @@ class Dispatcher:
                 run = self._take_overdue(now)
             if run is None:
                 return
+            run.condemn(status.Outcome.TIMEOUT)
             # Before it is ended: afterwards it is nowhere.
             LOG.warning(
                 'Periodic task %(task)s is over its timeout of %(timeout)g '
@@ -270,7 +271,7 @@ class Dispatcher:
                     'stack': run.stack(),
                 },
             )
-            run.end(status.Outcome.TIMEOUT)
+            run.end()
 
     def _take_overdue(self, now: float) -> _execution.Run | None:
         while self._deadlines and self._deadlines[0][0] <= now:

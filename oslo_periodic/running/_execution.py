@@ -190,14 +190,18 @@ class Run:
     def _can_be_killed(self) -> bool:
         return base.Capability.KILL in self._backend.capabilities
 
-    def end(self, reason: status.Outcome) -> None:
-        """End the run as far as that can be done.
+    def condemn(self, reason: status.Outcome) -> None:
+        """Have the run count as ended, however it ends from now on.
 
-        :param reason: how it counts.
+        :param reason: as what it counts; what was said first holds.
         """
         with self._lock:
             if self._ended_by is None:
                 self._ended_by = reason
+
+    def end(self) -> None:
+        """End a run that was condemned, as far as that can be done."""
+        with self._lock:
             if self._cancelled is not None:
                 self._cancelled.set()
             if self._end_fd >= 0:

@@ -268,9 +268,10 @@ def await_runs(
 def end_runs(runs: list[_execution.Run], now: float) -> None:
     """Name what still runs in the log, and end it as far as possible."""
     for left in runs:
+        left.condemn(_status.Outcome.STOPPED)
         if left.place is None:
             # It has not started, so nothing of it is cut short.
-            left.end(_status.Outcome.STOPPED)
+            left.end()
             continue
         LOG.warning(
             'Periodic task %(task)s is still running after %(seconds).1f '
@@ -282,7 +283,7 @@ def end_runs(runs: list[_execution.Run], now: float) -> None:
                 'stack': left.stack(),
             },
         )
-        left.end(_status.Outcome.STOPPED)
+        left.end()
 
 
 def leave_runs(runs: list[_execution.Run], now: float) -> None:
