@@ -204,6 +204,8 @@ class ParallelTick:
                 type(event.failure), status.Outcome.FAILURE
             )
             error = _history.error_line(event.failure)
+            if isinstance(event.failure, exceptions.TaskTimeout):
+                self._log_timeout(row, event.failure)
         self._finish(row, outcome, error)
         name = self._full_name(row)
         if event.failure is not None:
@@ -227,6 +229,16 @@ class ParallelTick:
         missed = self._schedule.finish(row, started, ended, boundary)
         if missed:
             self._tasks._note_missed(row, ended - started, missed)
+
+    def _log_timeout(self, row: int, failure: exceptions.TaskTimeout) -> None:
+        # As for a thread of the runner; a tick logs the failure alone.
+        if self._run is not None and not self._run.is_over:
+            _state.log_timeout(
+                self._full_name(row),
+                self._run.policy.timeout,
+                self._run.way_out,
+                failure.stack,
+            )
 
     def _warn_lost_changes(self, row: int, changed: list[str]) -> None:
         LOG.warning(

@@ -23,6 +23,7 @@ from oslo_periodic import _settings
 from oslo_periodic import _state
 from oslo_periodic import _task
 from oslo_periodic import exceptions
+from oslo_periodic import status
 
 LOG = logging.getLogger('oslo_periodic.periodic_task')
 
@@ -88,6 +89,13 @@ def _change(
     name = state.schedule.names[row]
     state.read[name] = new
     state.apply(row, new)
+    if old.why_not and not new.why_not:
+        # What was due meanwhile is not late.
+        state.schedule.spacing[row] = new.spacing
+        missed = state.schedule.skip_missed(row, state.clock())
+        if missed:
+            reason = status.Skip.DISABLED
+            state.history.note_skipped(row, reason, missed)
     if new.spacing != old.spacing:
         state.schedule.set_spacing(row, new.spacing)
     if new.policy.spread and not old.policy.spread:

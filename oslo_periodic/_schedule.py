@@ -173,6 +173,8 @@ class Schedule:
         :param held: whether the reason is there.
         """
         with self._lock:
+            if held and reason == DISABLED:
+                self.requested.discard(row)
             reasons = self._held.get(row, 0)
             reasons = reasons | reason if held else reasons & ~reason
             if reasons:
@@ -396,8 +398,10 @@ class Schedule:
 
     def _reconsider(self, row: int) -> None:
         """Queue a row anew, after something about it has changed."""
-        if self._place[row] >= _RUNNING:
-            return  # What runs is queued with the values of its end.
+        if self._place[row] >= _RUNNING or row in self.requested:
+            # What runs is queued with the values of its end, and so is what
+            # somebody has asked for.
+            return
         self._leave(row)
         self._enqueue(row)
         if self._stale > len(self.tasks) + _SLACK:

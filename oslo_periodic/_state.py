@@ -30,6 +30,7 @@ from oslo_periodic import _task
 from oslo_periodic import _views
 
 LOG = logging.getLogger('oslo_periodic.periodic_task')
+RUNNER_LOG = logging.getLogger('oslo_periodic.runner')
 
 
 def log_overrun(
@@ -45,6 +46,22 @@ def log_overrun(
             'duration': seconds,
             'spacing': spacing,
             'missed': missed,
+        },
+    )
+
+
+def log_timeout(
+    full_name: str, timeout: float, way_out: str, stack: str
+) -> None:
+    """Log that a run is over its timeout, and what is done about it."""
+    RUNNER_LOG.warning(
+        'Periodic task %(full_task_name)s is over its timeout of '
+        '%(timeout)g seconds: %(way_out)s. It was at:\n%(stack)s',
+        {
+            'full_task_name': full_name,
+            'timeout': timeout,
+            'way_out': way_out,
+            'stack': stack,
         },
     )
 

@@ -270,6 +270,7 @@ class PeriodicRunner:
         """Stop, and do not wait for that."""
         engine = self._running
         if engine is not None:
+            LOG.info('The runner of the periodic tasks was asked to stop')
             engine.submit(self.stop)
 
 

@@ -64,6 +64,8 @@ class Skip(enum.StrEnum):
     LATE = 'late'
     #: The task was paused.
     PAUSED = 'paused'
+    #: The configuration had disabled it for a while.
+    DISABLED = 'disabled'
 
 
 class Run(NamedTuple):

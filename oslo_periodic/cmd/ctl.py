@@ -83,8 +83,8 @@ def socket_path(parsed_args: argparse.Namespace) -> str:
 class CtlStatus(_Ctl, lister.Lister):
     """Show what each periodic task of a running service does.
 
-    The formats json and yaml have everything that is known; the table has
-    what fits, and -c chooses columns.
+    The table has what fits; the other formats have everything that is known.
+    -c chooses columns.
     """
 
     def get_parser(self, prog_name: str) -> Any:
@@ -116,7 +116,7 @@ class CtlStatus(_Ctl, lister.Lister):
             )
         for problem in status['problems']:
             print(f'Not well: {problem}', file=sys.stderr)
-        if parsed_args.formatter in ('json', 'yaml'):
+        if parsed_args.formatter != 'table':
             columns = tuple(tasks[0]) if tasks else ()
             return columns, [tuple(task.values()) for task in tasks]
         return _COLUMNS, [_row(task) for task in tasks]

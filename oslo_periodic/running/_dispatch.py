@@ -29,6 +29,7 @@ import math
 import threading
 from typing import Any
 
+from oslo_periodic import _state
 from oslo_periodic import _task
 from oslo_periodic.backends import base
 from oslo_periodic import exceptions
@@ -261,15 +262,11 @@ class Dispatcher:
                 return
             run.condemn(status.Outcome.TIMEOUT)
             # Before it is ended: afterwards it is nowhere.
-            LOG.warning(
-                'Periodic task %(task)s is over its timeout of %(timeout)g '
-                'seconds: %(done)s. It was at:\n%(stack)s',
-                {
-                    'task': run.full_name,
-                    'timeout': run.policy.timeout,
-                    'done': run.way_out,
-                    'stack': run.stack(),
-                },
+            _state.log_timeout(
+                run.full_name,
+                run.policy.timeout or 0.0,
+                run.way_out,
+                run.stack(),
             )
             run.end()
 

@@ -34,8 +34,8 @@ LOG = logging.getLogger('oslo_periodic.runner')
 
 #: Seconds between two looks at the health.
 HEALTH_INTERVAL = 5.0
-#: Seconds for what was killed to end.
-GRACE = 3.0
+#: Seconds for what was killed to end, and for what was only asked to.
+GRACE, ASKED_GRACE = 3.0, 1.0
 
 
 class Engine:
@@ -119,7 +119,10 @@ class Engine:
             left = _operate.await_runs(self.dispatcher)
             _operate.end_runs(left, periodic_task.now())
             if left:
-                still = _operate.await_runs(self.dispatcher, GRACE)
+                killed = any(run.can_be_ended for run in left)
+                still = _operate.await_runs(
+                    self.dispatcher, GRACE if killed else ASKED_GRACE
+                )
                 _operate.leave_runs(still, periodic_task.now())
         finally:
             # Also where this is a green thread that is killed meanwhile.

@@ -187,6 +187,11 @@ class Run:
         )
 
     @property
+    def can_be_ended(self) -> bool:
+        """Whether `end` does more than to ask the task."""
+        return self.policy.isolation == 'process' or self._can_be_killed
+
+    @property
     def _can_be_killed(self) -> bool:
         return base.Capability.KILL in self._backend.capabilities
 

@@ -268,6 +268,8 @@ def await_runs(
 def end_runs(runs: list[_execution.Run], now: float) -> None:
     """Name what still runs in the log, and end it as far as possible."""
     for left in runs:
+        if left.is_over:
+            continue  # Another stop has told of it.
         left.condemn(_status.Outcome.STOPPED)
         if left.place is None:
             # It has not started, so nothing of it is cut short.

@@ -160,6 +160,24 @@ class TestRunNow(PolicyTestCase):
         self.await_condition(lambda: self.state(tasks).runs == 1)
         self.assertEqual('paused', self.state(tasks).activity)
 
+    def test_it_is_not_lost_while_it_waits(self):
+        """Whatever is changed until a worker is free."""
+        tasks = self.make(
+            slow=(3600, self.blocking('slow')),
+            task=(3600, self.recording('task')),
+        )
+        started = self.start(tasks, workers=1)
+        self.await_condition(lambda: self.count('slow') == 1)
+        started.pause('task')
+        started.run('task')
+        tasks._periodic_spacing['task'] = 1800
+        started.resume('task')
+        started.pause('task')
+        self.assertEqual('waiting', self.state(tasks).activity)
+        self.gate.set()
+        self.await_condition(lambda: self.count('task') == 1)
+        self.await_condition(lambda: self.state(tasks).activity == 'paused')
+
     def test_while_it_runs(self):
         tasks = self.one(self.blocking('task'))
         started = self.start(tasks)
@@ -369,6 +387,11 @@ class TestIsolation(PolicyTestCase):
         self.assertIn('Isolated.task was ended after 0.2', last.error)
         # Its stack.
         self.await_condition(lambda: 'in task' in self.log.output)
+        self.assertIn(
+            'Isolated.task is over its timeout of 0.2 seconds: its process '
+            'is killed',
+            self.log.output,
+        )
         self.await_gone(self.pids())
 
     def await_gone(self, pids):

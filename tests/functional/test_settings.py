@@ -454,9 +454,16 @@ class TestMutate(SettingsTestCase):
         self.clock.advance(10)
         tasks.run_periodic_tasks(None)
         self.assertNotIn('plain', tasks.ran)
-        self.mutate('[periodic_task:Manager.plain]\nspacing = 5\n')
+        self.mutate('[periodic_task:Manager.plain]\nspacing = 4\n')
+        # What was due meanwhile is not late.
+        tasks.run_periodic_tasks(None)
+        self.assertNotIn('plain', tasks.ran)
+        self.clock.advance(2)
         tasks.run_periodic_tasks(None)
         self.assertIn('plain', tasks.ran)
+        state = self.state(tasks, 'plain')
+        self.assertEqual({'disabled': 2}, state.skipped)
+        self.assertEqual(0, state.last.lateness)
 
     def test_defaults(self):
         tasks = self.make()

@@ -107,7 +107,6 @@ class TestSchedule(base.TestCase):
         self.schedule.add(name, name.upper(), spacing, last_run)
         held = self.model.rows.get(name, (0, 0, 0))[2]
         self.model.rows[name] = [spacing, last_run, held]
-        self.model.requested.discard(name)
 
     def do_remove(self, name):
         self.schedule.remove(name)
@@ -117,12 +116,10 @@ class TestSchedule(base.TestCase):
     def do_last_run(self, name, last_run):
         self.schedule.set_last_run(self.schedule.rows[name], last_run)
         self.model.rows[name][1] = last_run
-        self.model.requested.discard(name)
 
     def do_spacing(self, name, spacing):
         self.schedule.set_spacing(self.schedule.rows[name], spacing)
         self.model.rows[name][0] = spacing
-        self.model.requested.discard(name)
 
     def do_hold(self, name, reason, held):
         self.schedule.hold(self.schedule.rows[name], reason, held)
@@ -130,7 +127,8 @@ class TestSchedule(base.TestCase):
             self.model.rows[name][2] |= reason
         else:
             self.model.rows[name][2] &= ~reason
-        self.model.requested.discard(name)
+        if held and reason == _schedule.DISABLED:
+            self.model.requested.discard(name)
         self.assertEqual(
             self.model.rows[name][2],
             self.schedule.held(self.schedule.rows[name]),
@@ -150,8 +148,6 @@ class TestSchedule(base.TestCase):
                 expected += 1
             self.model.rows[name][1] = last_run
         self.assertEqual(expected, missed)
-        if expected:
-            self.model.requested.discard(name)
 
     def do_give_back(self, name):
         """Start what is due, and take it back."""
