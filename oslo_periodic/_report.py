@@ -40,13 +40,8 @@ def task_states(tasks: Any, now: float) -> dict[str, status.TaskState]:
     }
     for name in list(state.unscheduled):
         settings = state.read.get(name)
-        states[name] = status.TaskState(
-            name=name,
-            full_name=f'{class_name}.{name}',
-            activity=status.Activity.DISABLED,
-            spacing=settings.spacing if settings else -1.0,
-            **state.policy(name)._asdict(),
-        )
+        spacing = settings.spacing if settings else -1.0
+        states[name] = _describe(state, class_name, name, spacing)
     return states
 
 
@@ -54,25 +49,45 @@ def _scheduled(
     state: _state.State, class_name: str, row: int, now: float
 ) -> status.TaskState:
     schedule, history = state.schedule, state.history
-    name = schedule.names[row]
+    described = _describe(
+        state, class_name, schedule.names[row], schedule.spacing[row]
+    )
     running = history.running.get(row)
     record = history.records.get(row, _history.NEVER)
-    at = where(state, row)
-    return status.TaskState(
-        name=name,
-        full_name=f'{class_name}.{name}',
+    return described._replace(
         activity=activity(state, row),
-        spacing=schedule.spacing[row],
-        **state.policy(name)._asdict(),
         due=next_due(schedule, row, now),
         running_since=running[0] if running else None,
         running_lateness=running[1] if running else None,
-        running_at=at,
+        running_at=where(state, row),
         runs=record.runs,
         failures=record.failures,
         failures_in_a_row=record.failures_in_a_row,
         skipped=dict(history.skipped.get(row, ())),
         last_runs=tuple(status.Run(*run) for run in record.last_runs),
+    )
+
+
+def _describe(
+    state: _state.State, class_name: str, name: str, spacing: float
+) -> status.TaskState:
+    """Describe a task of which nothing more is known."""
+    policy: Any = state.policy(name)
+    return status.TaskState(
+        name=name,
+        full_name=f'{class_name}.{name}',
+        activity=status.Activity.DISABLED,
+        spacing=spacing,
+        **policy._asdict(),
+        due=None,
+        running_since=None,
+        running_lateness=None,
+        running_at=None,
+        runs=0,
+        failures=0,
+        failures_in_a_row=0,
+        skipped={},
+        last_runs=(),
     )
 
 

@@ -15,7 +15,6 @@
 
 from __future__ import annotations
 
-import socket
 from typing import Any
 from typing import NamedTuple
 
@@ -100,6 +99,9 @@ class Reader:
     @property
     def host(self) -> str:
         """What tells this host from others: the service's option, if any."""
+        # Here, as most services spread nothing.
+        import socket
+
         host = getattr(self._conf, 'host', None)
         return host if isinstance(host, str) else socket.gethostname()
 

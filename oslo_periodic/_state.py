@@ -19,8 +19,6 @@ import logging
 from typing import Any
 
 from oslo_periodic import _collection
-from oslo_periodic import _config
-from oslo_periodic import _copies
 from oslo_periodic import _history
 from oslo_periodic import _late
 from oslo_periodic import _policy
@@ -113,6 +111,8 @@ class State:
         if reader.configurable:
             for task in collection.disabled(owner):
                 self._add(reader, task, task.spacing, now)
+            from oslo_periodic import _config
+
             _config.follow(conf, self)
 
     def clock(self) -> float:
@@ -142,21 +142,31 @@ class State:
         #: policy, has a say in.
         self.read: dict[str, _settings.Settings] = {}
 
+    # Here, as in most processes nobody ever makes a copy.
+
     def __getstate__(self) -> tuple[Any, ...]:
+        from oslo_periodic import _copies
+
         return _copies.pack(self)
 
     def __setstate__(self, packed: tuple[Any, ...]) -> None:
+        from oslo_periodic import _copies
+
         self.start(packed[0])
         _copies.unpack(self, packed)
 
     def reduce_for_worker(self) -> tuple[Any, ...]:
         """Reduce to what a worker process needs of it to run tasks."""
+        from oslo_periodic import _copies
+
         return _copies.reduce_for_worker(self)
 
     def __getattr__(self, name: str) -> Any:
         # Only in a worker process is the schedule not there from the start.
         if name != 'schedule':
             raise AttributeError(name)
+        from oslo_periodic import _copies
+
         self.schedule = _copies.worker_schedule(self)
         return self.schedule
 

@@ -33,7 +33,6 @@ from typing import TypeVar
 from oslo_config import cfg
 
 from oslo_periodic import _collection
-from oslo_periodic import _config
 from oslo_periodic import _history
 from oslo_periodic import _options
 from oslo_periodic import _schedule
@@ -301,6 +300,8 @@ class PeriodicTasks(_views.ReferenceAttributes, metaclass=_PeriodicTasksMeta):
             state.hold_external(not self.conf.run_external_periodic_tasks)
 
     def _first_use(self) -> base.Backend:
+        from oslo_periodic import _config
+
         caller = sys._getframe(2)
         _config.check_groups(self.conf)
         return backends.selector.use(

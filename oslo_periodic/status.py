@@ -20,7 +20,6 @@ seconds.
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 from typing import NamedTuple
 
@@ -80,8 +79,7 @@ class Run(NamedTuple):
     error: str | None
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class TaskState:
+class TaskState(NamedTuple):
     """What is known of one task."""
 
     name: str
@@ -96,21 +94,22 @@ class TaskState:
     isolation: str
     spread: bool
     #: When it is or was due next; None if it is not to run.
-    due: float | None = None
-    #: Since when it runs, and where it is.
-    running_since: float | None = None
+    due: float | None
+    #: Since when it runs.
+    running_since: float | None
     #: How late that run has started.
-    running_lateness: float | None = None
-    running_at: str | None = None
+    running_lateness: float | None
+    #: Where that run is; None if it cannot be had.
+    running_at: str | None
     #: Counted since the instance was made.
-    runs: int = 0
-    failures: int = 0
+    runs: int
+    failures: int
     #: Failures in a row, up to the last run.
-    failures_in_a_row: int = 0
+    failures_in_a_row: int
     #: Runs that did not take place, by reason.
-    skipped: dict[Skip, int] = dataclasses.field(default_factory=dict)
+    skipped: dict[Skip, int]
     #: The last runs, the latest at the end.
-    last_runs: tuple[Run, ...] = ()
+    last_runs: tuple[Run, ...]
 
     @property
     def last(self) -> Run | None:
