@@ -80,6 +80,11 @@ class History:
         if len(runs) > KEPT:
             del runs[0]
 
+    def forget(self, row: int) -> None:
+        """Forget a row that was removed."""
+        self.records.pop(row, None)
+        self.skipped.pop(row, None)
+
     def note_skipped(self, row: int, reason: status.Skip, count: int) -> None:
         """Count runs that did not take place."""
         skipped = self.skipped.setdefault(row, {})

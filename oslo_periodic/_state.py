@@ -329,9 +329,11 @@ class State:
         :param now: the current time, for the first run of what is new.
         """
         wanted = dict(pairs)
-        for name in list(self.schedule.rows):
+        for name, row in list(self.schedule.rows.items()):
             if name not in wanted:
                 self.schedule.remove(name)
+                self.steady.discard(row)
+                self.history.forget(row)
                 self.read.pop(name, None)
                 if name in self.external:
                     self.external.remove(name)
