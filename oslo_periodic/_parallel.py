@@ -181,7 +181,7 @@ class ParallelTick:
 
     def _begin(self, row: int) -> None:
         started = self._now()
-        lateness, boundary = self._tasks._begin(row, started)
+        lateness, boundary = self._tasks._periodic_begin(row, started)
         self._running[row] = (started, lateness, boundary)
         self._schedule.move_last_run(row, boundary)
         self._state.history.running[row] = (started, lateness, None)
@@ -227,8 +227,10 @@ class ParallelTick:
         history.running.pop(row, None)
         history.note_end(row, started, ended, lateness, outcome, error)
         missed = self._schedule.finish(row, started, ended, boundary)
+        if self._run is None:
+            self._schedule.notify()  # A runner beside plans without this row.
         if missed:
-            self._tasks._note_missed(row, ended - started, missed)
+            self._tasks._periodic_note_missed(row, ended - started, missed)
 
     def _log_timeout(self, row: int, failure: exceptions.TaskTimeout) -> None:
         # As for a thread of the runner; a tick logs the failure alone.

@@ -161,8 +161,14 @@ class Schedule:
         """Change a row's spacing, counted from its last run."""
         with self._lock:
             self.spacing[row] = spacing
+            if spacing < 0:
+                self._forget_request(row)
             self._reconsider(row)
         self.notify()
+
+    def _forget_request(self, row: int) -> None:
+        self.requested.discard(row)
+        self._again.discard(row)
 
     def hold(self, row: int, reason: int, held: bool) -> None:
         """Keep a row from becoming due, or let it again.
@@ -174,7 +180,7 @@ class Schedule:
         """
         with self._lock:
             if held and reason == DISABLED:
-                self.requested.discard(row)
+                self._forget_request(row)
             reasons = self._held.get(row, 0)
             reasons = reasons | reason if held else reasons & ~reason
             if reasons:
@@ -199,7 +205,8 @@ class Schedule:
     def request(self, row: int) -> bool:
         """Make a row ready now, held or not; its grid stays as it is.
 
-        :returns: False if it runs, and none is to be queued behind that.
+        :returns: False if it runs, and none is to be queued behind that; or
+            if it was removed.
         """
         with self._lock:
             if self._place[row] == _RUNNING:
@@ -208,6 +215,8 @@ class Schedule:
                 self._again.add(row)
                 self.requested.add(row)
                 return True
+            if self._place[row] == _GONE:
+                return False
             self._leave(row)
             self._place[row] = _READY
             self.ready.add(row)

@@ -163,14 +163,16 @@ class ReferenceAttributes:
     @property
     def _periodic_tasks(self) -> list[tuple[str, Any]]:
         state = self._periodic_state
-        tasks: list[tuple[str, Any]] = state.task_list(self._set_tasks)
+        tasks: list[tuple[str, Any]] = state.task_list(
+            self._periodic_set_tasks
+        )
         return tasks
 
     @_periodic_tasks.setter
     def _periodic_tasks(self, pairs: list[tuple[str, Any]]) -> None:
-        self._set_tasks(pairs)
+        self._periodic_set_tasks(pairs)
 
-    def _set_tasks(self, pairs: list[tuple[str, Any]]) -> None:
+    def _periodic_set_tasks(self, pairs: list[tuple[str, Any]]) -> None:
         self._periodic_state.replace(self.conf, pairs, self._periodic_now())
 
     @property

@@ -235,12 +235,12 @@ class PeriodicTasks(_views.ReferenceAttributes, metaclass=_PeriodicTasksMeta):
             thread always end the tick.
         :returns: how many seconds nothing will be due, from 0 to 60.
         """
-        backend = backends.selector.in_use or self._first_use()
-        self._hold_external()
+        backend = backends.selector.in_use or self._periodic_first_use()
+        self._periodic_hold_external()
         schedule = self._periodic_state.schedule
         current_time = now()
         if schedule.is_due(current_time):
-            self._run_due(schedule, backend, context, raise_on_error)
+            self._periodic_run_due(schedule, backend, context, raise_on_error)
             current_time = now()
         return schedule.idle(current_time, DEFAULT_INTERVAL)
 
@@ -280,10 +280,10 @@ class PeriodicTasks(_views.ReferenceAttributes, metaclass=_PeriodicTasksMeta):
         pool = backends.get_backend().process_pool(processes)
         settings = _options.process_settings(self.conf, timeout)
         if backends.selector.in_use is None:
-            self._first_use()
+            self._periodic_first_use()
         from oslo_periodic import _parallel
 
-        self._hold_external()
+        self._periodic_hold_external()
         state = self._periodic_state
         tick = _parallel.ParallelTick(self, state, context, lambda: now())
         tick.run(pool, settings, raise_on_error)
@@ -294,12 +294,12 @@ class PeriodicTasks(_views.ReferenceAttributes, metaclass=_PeriodicTasksMeta):
         """Return the time, on the clock of the ticks."""
         return now()
 
-    def _hold_external(self) -> None:
+    def _periodic_hold_external(self) -> None:
         state = self._periodic_state
         if state.external:
             state.hold_external(not self.conf.run_external_periodic_tasks)
 
-    def _first_use(self) -> base.Backend:
+    def _periodic_first_use(self) -> base.Backend:
         from oslo_periodic import _config
 
         caller = sys._getframe(2)
@@ -309,7 +309,7 @@ class PeriodicTasks(_views.ReferenceAttributes, metaclass=_PeriodicTasksMeta):
             f'{caller.f_code.co_filename}:{caller.f_lineno}'
         )
 
-    def _run_due(
+    def _periodic_run_due(
         self,
         schedule: _schedule.Schedule,
         backend: base.Backend,
@@ -325,7 +325,9 @@ class PeriodicTasks(_views.ReferenceAttributes, metaclass=_PeriodicTasksMeta):
             row = pending.pop()
             if not schedule.start(row):
                 continue
-            self._run_task(row, context, current_time, place, raise_on_error)
+            self._periodic_run_task(
+                row, context, current_time, place, raise_on_error
+            )
             if cooperative:
                 backend.sleep(0)
             current_time = now()
@@ -335,7 +337,7 @@ class PeriodicTasks(_views.ReferenceAttributes, metaclass=_PeriodicTasksMeta):
                 if due > row:
                     bisect.insort(pending, due, key=operator.neg)
 
-    def _run_task(
+    def _periodic_run_task(
         self,
         row: int,
         context: Any,
@@ -355,10 +357,16 @@ class PeriodicTasks(_views.ReferenceAttributes, metaclass=_PeriodicTasksMeta):
             if LOG.isEnabledFor(logging.DEBUG):
                 LOG.debug(
                     'Running periodic task %(full_task_name)s',
-                    {'full_task_name': self._full_name(schedule, row)},
+                    {
+                        'full_task_name': self._periodic_full_name(
+                            schedule, row
+                        )
+                    },
                 )
-            lateness, boundary = self._begin(row, started)
+            lateness, boundary = self._periodic_begin(row, started)
             function = schedule.tasks[row]
+            if function is None:
+                return  # It was removed when its turn had come.
         except BaseException:
             # A runner sees to that itself, lest it tries again at once.
             if run is None:
@@ -378,7 +386,11 @@ class PeriodicTasks(_views.ReferenceAttributes, metaclass=_PeriodicTasksMeta):
             if ends_tick or not raise_on_error:
                 LOG.exception(
                     'Error during %(full_task_name)s',
-                    {'full_task_name': self._full_name(schedule, row)},
+                    {
+                        'full_task_name': self._periodic_full_name(
+                            schedule, row
+                        )
+                    },
                 )
             # Under a runner there is no tick, and nobody above.
             if run is None and (ends_tick or raise_on_error):
@@ -390,10 +402,12 @@ class PeriodicTasks(_views.ReferenceAttributes, metaclass=_PeriodicTasksMeta):
             del history.running[row]
             history.note_end(row, started, ended, lateness, outcome, error)
             missed = schedule.finish(row, started, ended, boundary)
+            if run is None and schedule.on_change is not None:
+                schedule.notify()  # A runner beside plans without this row.
             if missed:
-                self._note_missed(row, ended - started, missed)
+                self._periodic_note_missed(row, ended - started, missed)
 
-    def _begin(self, row: int, started: float) -> tuple[float, float]:
+    def _periodic_begin(self, row: int, started: float) -> tuple[float, float]:
         """Return how late a run is, and what its last run becomes."""
         state = self._periodic_state
         last_run = state.schedule.last_run(row)
@@ -414,18 +428,22 @@ class PeriodicTasks(_views.ReferenceAttributes, metaclass=_PeriodicTasksMeta):
             boundary = _nearest_boundary(last_run, spacing)
         return (lateness if lateness > 0 else 0.0), boundary
 
-    def _note_missed(self, row: int, seconds: float, missed: int) -> None:
+    def _periodic_note_missed(
+        self, row: int, seconds: float, missed: int
+    ) -> None:
         """Count and log what was missed by a run that took so long."""
         state = self._periodic_state
         state.history.note_skipped(row, status.Skip.OVERLAP, missed)
         _state.log_overrun(
-            self._full_name(state.schedule, row),
+            self._periodic_full_name(state.schedule, row),
             seconds,
             state.schedule.spacing[row],
             missed,
         )
 
-    def _full_name(self, schedule: _schedule.Schedule, row: int) -> str:
+    def _periodic_full_name(
+        self, schedule: _schedule.Schedule, row: int
+    ) -> str:
         return f'{type(self).__name__}.{schedule.names[row]}'
 
 

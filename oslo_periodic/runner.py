@@ -114,13 +114,14 @@ class PeriodicRunner:
             engine = self._engine = _engine.Engine(
                 self._instances, self._context, backend, self._settings
             )
-        try:
-            engine.start(_operate.commands(self))
-        except (RuntimeError, exceptions.RunnerError) as exc:
-            engine.close()
-            raise exceptions.RunnerError(
-                f'the runner of the periodic tasks cannot start: {exc}'
-            ) from exc
+            # A stop that comes meanwhile waits for the end of this.
+            try:
+                engine.start(_operate.commands(self))
+            except (RuntimeError, exceptions.RunnerError) as exc:
+                engine.close()
+                raise exceptions.RunnerError(
+                    f'the runner of the periodic tasks cannot start: {exc}'
+                ) from exc
         _config.check_groups(self._conf)
         _config.follow(self._conf, self)
         engine.manager.notify('READY=1')
@@ -146,7 +147,8 @@ class PeriodicRunner:
             ``[oslo_periodic] graceful_stop_timeout``.
         :returns: whether everything has ended by itself.
         """
-        engine = self._running
+        with self._lock:
+            engine = self._running
         if engine is None:
             return True
         return engine.stop(

@@ -130,7 +130,7 @@ class _DaemonExecutor(futures.Executor):
         self._queue.takers += 1
         try:
             thread.start()
-        except RuntimeError:
+        except (RuntimeError, MemoryError):
             self._queue.takers -= 1
             # Those that there are will get to the call.
             if not self._threads:

@@ -150,7 +150,8 @@ class _Loop:
     def _reload(self) -> None:
         try:
             self._conf.mutate_config_files()
-        except (cfg.Error, OSError, ValueError, SystemExit) as exc:
+        except (Exception, SystemExit) as exc:
+            # Also what a hook of the service raises.
             LOG.error(
                 'The configuration cannot be read again, and stays as it '
                 'was: %(error)s',

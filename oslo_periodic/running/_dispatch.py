@@ -87,6 +87,7 @@ class Dispatcher:
         self.failure: BaseException | None = None
         #: Why no worker could be started for what waits for the next try.
         self.parked: dict[_Key, str] = {}
+        self._external_is_wrong = False
         self._context = context
         self._backend = backend
         self._now = now
@@ -144,7 +145,7 @@ class Dispatcher:
             self.parked.pop(key, None)
             self.put(key, now)
         for number, instance in enumerate(self.instances):
-            instance._hold_external()
+            self._hold_external(instance)
             schedule = instance._periodic_state.schedule
             rows = schedule.collect_more(now)
             if len(schedule.ready) > len(rows) and not self._waiting:
@@ -156,6 +157,20 @@ class Dispatcher:
         self._hand_out(now)
         self._end_overdue(now)
         self.planned = self._next_turn(now)
+
+    def _hold_external(self, instance: Any) -> None:
+        try:
+            instance._periodic_hold_external()
+        except ValueError as exc:
+            # A file was read again that says something else than a bool.
+            if not self._external_is_wrong:
+                LOG.error(
+                    'run_external_periodic_tasks stays as it was: %(error)s',
+                    {'error': exc},
+                )
+            self._external_is_wrong = True
+        else:
+            self._external_is_wrong = False
 
     def _next_turn(self, now: float) -> float:
         until = _task.DEFAULT_INTERVAL
@@ -297,6 +312,8 @@ class Dispatcher:
             if not run.is_over:
                 self.fail(exc)
                 self._park(run, exc)
+            elif not run.began:
+                run.schedule.give_back(run.row)
         finally:
             self._ended(run)
 

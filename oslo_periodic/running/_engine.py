@@ -136,7 +136,10 @@ class Engine:
                 return
             self.closed = True
         for instance in self._instances:
-            instance._periodic_state.schedule.on_change = None
+            schedule = instance._periodic_state.schedule
+            # Another runner may have been started meanwhile.
+            if schedule.on_change == self.dispatcher.wake.set:
+                schedule.on_change = None
         self.dispatcher.shut_down()
         if self._control is not None:
             self._control.close()

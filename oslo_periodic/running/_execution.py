@@ -70,6 +70,10 @@ class Run:
         self.name: str = state.schedule.names[self.row]
         self.full_name = f'{type(instance).__name__}.{self.name}'
         self.policy: _policy.Policy = state.policy(self.name)
+        #: Whether it has called for the stop, and waits for that itself.
+        self.stops = False
+        #: Whether the task itself has begun.
+        self.began = False
         #: In the pool of the workers.
         self.call: futures.Future[Any] | None = None
         self.place: _where.Place | None = None
@@ -83,7 +87,8 @@ class Run:
     # What the run itself does.
 
     def make_context(self) -> Any:
-        """Return the context of this run."""
+        """Return the context of this run, which begins by that."""
+        self.began = True
         return self._context() if callable(self._context) else self._context
 
     def execute(self) -> None:
@@ -99,7 +104,7 @@ class Run:
             if self.policy.isolation == 'process':
                 self._execute_in_process()
             else:
-                self.instance._run_task(
+                self.instance._periodic_run_task(
                     self.row, None, self._started, self.place, run=self
                 )
         finally:

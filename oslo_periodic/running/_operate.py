@@ -87,7 +87,9 @@ def find(instances: list[Any], task: str | None) -> list[tuple[int, int]]:
 
 
 def _is_disabled(state: Any, row: int) -> bool:
-    return _report.activity(state, row) is _status.Activity.DISABLED
+    # Not by what it does: it may be running to its end.
+    held = state.schedule.held(row) & _schedule.DISABLED
+    return bool(held) or state.schedule.spacing[row] < 0
 
 
 def _names(instances: list[Any], pairs: list[tuple[int, int]]) -> list[str]:
@@ -245,7 +247,7 @@ def end_idle_processes(instances: list[Any]) -> None:
 def await_runs(
     dispatcher: _dispatch.Dispatcher, grace: float | None = None
 ) -> list[_execution.Run]:
-    """Wait for what runs, but for the run that calls this.
+    """Wait for what runs, but for runs that call this.
 
     :param dispatcher: whose runs; it is stopping.
     :param grace: seconds to wait at most; None waits until the deadline of
@@ -253,10 +255,12 @@ def await_runs(
     :returns: what still runs.
     """
     own = _execution.current.get()
+    if own is not None:
+        own.stops = True
     end = None if grace is None else time.monotonic() + grace
     while True:
         dispatcher.ended.clear()
-        runs = [run for run in list(dispatcher.runs) if run is not own]
+        runs = [run for run in list(dispatcher.runs) if not run.stops]
         deadline = dispatcher.deadline if end is None else end
         left = deadline - time.monotonic()
         if not runs or left <= 0:

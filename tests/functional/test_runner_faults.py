@@ -58,6 +58,21 @@ class TestCallsFromTasks(test_policies.PolicyTestCase):
         self.await_condition(lambda: self.state(tasks).runs == 1)
         self.assertEqual('success', self.state(tasks).last.outcome)
 
+    def test_stop_by_two_tasks(self):
+        """Neither waits for the other, which waits for it."""
+        both = []
+        results = []
+
+        def work(tasks, context):
+            both.append(1)
+            self.await_condition(lambda: len(both) == 2)
+            results.append(self.started.stop(timeout=base.TIMEOUT * 2))
+
+        tasks = self.make(one=(3600, work), two=(3600, work))
+        self.started = self.start(tasks)
+        self.await_condition(lambda: len(results) == 2)
+        self.assertEqual([True, True], results)
+
     def test_wait(self):
         _tasks, result = self.call(lambda started: started.wait())
         self.assertIsInstance(result, exceptions.RunnerError)
@@ -110,6 +125,70 @@ class TestCallsFromTasks(test_policies.PolicyTestCase):
         self.start(tasks)
         self.await_condition(lambda: self.count('other') == 1)
         self.assertEqual(['other'], list(tasks.periodic_state()))
+
+
+class TestChanges(test_policies.PolicyTestCase):
+    """What changes under the hands of a runner."""
+
+    def test_a_task_is_removed_before_it_begins(self):
+        removed = []
+
+        def context():
+            # The worker asks for it when the run has been handed out.
+            if not removed:
+                tasks._periodic_tasks = []
+                removed.append(1)
+
+        tasks = self.one(self.recording('task'), spacing=0.01)
+        self.add(tasks, 'other', self.recording('other'), spacing=0.01)
+        self.start(tasks, context=context, workers=1)
+        self.await_condition(lambda: removed)
+        self.selected.backend.sleep(0.05)
+        self.assertNotIn('Error', self.log.output)
+        self.assertEqual({}, tasks.periodic_state())
+        self.add(tasks, 'new', self.recording('new'))
+        self.await_condition(lambda: self.count('new') == 1)
+
+    def test_a_tick_beside(self):
+        """It takes a run, and the runner takes the next."""
+        tasks = self.one(self.recording('task'), spacing=0.2)
+        self.start(tasks)
+        self.await_condition(lambda: self.count('task') >= 1)
+        seen = len(self.ran)
+        tasks._periodic_last_run['task'] = None
+        tasks.run_periodic_tasks('tick')
+        self.await_condition(lambda: len(self.ran) >= seen + 3)
+        self.assertIn(None, [context for _name, context in self.ran[-1:]])
+
+    def test_a_wrong_value_of_the_reference_s_option(self):
+        tasks = periodic_task.PeriodicTasks(self.conf)
+        self.add(
+            tasks,
+            'task',
+            self.recording('task'),
+            spacing=0.01,
+            external_process_ok=True,
+        )
+        path = self.useFixture(fixtures.TempDir()).join('service.conf')
+        with open(path, 'w') as file:
+            file.write('[DEFAULT]\nrun_external_periodic_tasks = perhaps\n')
+        started = self.start(tasks)
+        self.await_condition(lambda: self.count('task') >= 1)
+        self.conf([], default_config_files=[path], use_env=False)
+        self.await_condition(lambda: 'perhaps' in self.log.output)
+        count = self.count('task')
+        self.await_condition(lambda: self.count('task') > count)
+        self.assertEqual([], started.health())
+        self.assertEqual(1, self.log.output.count('perhaps'))
+
+    def test_two_runners_of_one_instance(self):
+        """The end of one leaves the other."""
+        tasks = self.one(self.recording('task'), spacing=3600)
+        first, _second = self.start(tasks), self.start(tasks)
+        self.await_condition(lambda: self.count('task') == 1)
+        first.stop()
+        self.add(tasks, 'new', self.recording('new'))
+        self.await_condition(lambda: self.count('new') == 1)
 
 
 class TestContext(test_policies.PolicyTestCase):

@@ -256,6 +256,30 @@ class TestSchedule(base.TestCase):
         self.schedule.finish(row, 1, 2, 0)
         self.assertEqual(8, self.schedule.idle(2, 60))
 
+    def test_what_is_disabled_forgets_a_request(self):
+        for disable in (
+            lambda row: self.schedule.hold(row, _schedule.DISABLED, True),
+            lambda row: self.schedule.set_spacing(row, -1),
+        ):
+            self.schedule = _schedule.Schedule()
+            row = self.schedule.add('a', None, 10, 0)
+            self.schedule.queueing.add(row)
+            self.schedule.request(row)
+            disable(row)
+            self.assertEqual([], self.schedule.collect(100))
+            self.schedule.request(row)
+            self.assertTrue(self.schedule.start(row))
+            self.assertTrue(self.schedule.request(row))
+            disable(row)
+            self.schedule.finish(row, 0, 1, 0)
+            self.assertEqual([], self.schedule.collect(100))
+
+    def test_what_was_removed_cannot_be_requested(self):
+        row = self.schedule.add('a', None, 10, 0)
+        self.schedule.remove('a')
+        self.assertFalse(self.schedule.request(row))
+        self.assertEqual([], self.schedule.collect(100))
+
     def test_a_pause_while_it_runs_changes_nothing_of_the_run(self):
         row = self.schedule.add('a', None, 1, None)
         self.schedule.collect(0)
