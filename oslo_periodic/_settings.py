@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 from typing import NamedTuple
 
@@ -80,6 +81,7 @@ class Reader:
         self._class_name = class_name
         #: Whether tasks have groups.
         self.configurable = isinstance(conf, cfg.ConfigOpts)
+        self._silent = self.configurable and _says_nothing(conf)
         #: What holds for the tasks that nobody says anything else about.
         self.defaults = _policy.DEFAULT
         if last is not None:
@@ -130,9 +132,11 @@ class Reader:
         policy = self.defaults
         if said or task.policy is not _policy.UNSET:
             group = [said.get(name) for name in _policy.Policy._fields]
-            policy = _policy.merge(
+            merged = _policy.merge(
                 _policy.Policy(*group), task.policy, self.defaults
             )
+            # Most are equal, and then they are one.
+            policy = policy if merged == policy else merged
         return Settings(
             _task.normal_spacing(spacing, task.name), bool(enabled), policy
         )
@@ -140,11 +144,15 @@ class Reader:
     def _read_group(self, task_name: str) -> dict[str, Any]:
         """Return the options of a task, which are registered by that."""
         group = opts.task_group(self._class_name, task_name)
+        is_new = group not in self._conf
         for option in opts.task_opts:
             try:
                 self._conf.register_opt(option, group=group)
             except cfg.DuplicateOptError:
                 pass  # By the service, with the task's default in it.
+        if is_new and self._silent:
+            # Seven look-ups, which oslo.config remembers, for nothing.
+            return {}
         values = self._conf[group]
         try:
             return {opt.dest: values[opt.dest] for opt in opts.task_opts}
@@ -153,6 +161,19 @@ class Reader:
                 f'The group [{group}] says something that makes no sense: '
                 f'{exc}'
             ) from exc
+
+
+def _says_nothing(conf: Any) -> bool:
+    """Say whether no group of a task can have been given a value.
+
+    Code can only set what is registered, which `_read_group` looks at.
+    """
+    prefix = opts.TASK_GROUP
+    return not (
+        getattr(conf, '_sources', None)
+        or any(s.lower().startswith(prefix) for s in conf.list_all_sections())
+        or any(f'OS_{prefix}'.upper() in name.upper() for name in os.environ)
+    )
 
 
 def phase(host: str, full_name: str, spacing: float) -> float:

@@ -230,6 +230,38 @@ class TestStart(SettingsTestCase):
         self.assertEqual('disabled', self.state(tasks, 'late').activity)
         self.assertEqual('disabled', self.state(tasks, 'called').activity)
 
+    def test_every_task_has_its_group_registered(self):
+        self.make()
+        for name in ('plain', 'said', 'late', 'called', 'off', 'negative'):
+            group = f'periodic_task:Manager.{name}'
+            self.assertIsNone(self.conf[group].spacing)
+            self.conf.set_override('spacing', 5, group)
+        # What code sets counts for the next instance, and after a reload.
+        again = Manager(self.conf)
+        self.assertEqual(5, self.state(again, 'plain').spacing)
+        self.assertEqual(5, self.state(again, 'negative').spacing)
+
+    def test_what_code_sets_counts_after_a_reload(self):
+        tasks = self.make()
+        self.conf.set_override('spacing', 5, 'periodic_task:Manager.plain')
+        tasks._periodic_state.reload(self.conf)
+        self.assertEqual(5, self.state(tasks, 'plain').spacing)
+
+    def test_the_environment(self):
+        name = 'OS_PERIODIC_TASK:MANAGER.PLAIN__SPACING'
+        self.useFixture(fixtures.EnvironmentVariable(name, '4'))
+        self.write('')
+        conf = cfg.ConfigOpts()
+        conf([], project='tests', default_config_files=[self.path])
+        conf.register_opts(
+            [
+                cfg.FloatOpt('interval', default=7),
+                cfg.BoolOpt('late_enabled', default=True),
+            ],
+            group='sync',
+        )
+        self.assertEqual(4, self.state(Manager(conf), 'plain').spacing)
+
     def test_an_added_task_has_a_group(self):
         tasks = self.make('[periodic_task:Manager.more]\nspacing = 4\n')
         function = periodic_task.periodic_task(spacing=9, name='more')(
