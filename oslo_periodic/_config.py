@@ -49,7 +49,11 @@ class _Hook:
 
     def __call__(self, conf: Any, fresh: object) -> None:
         for listener in list(self.listeners):
-            listener.reload(conf)
+            try:
+                listener.reload(conf)
+            except Exception:
+                # The others have to hear of it all the same.
+                LOG.exception('A change of the configuration is not followed')
         check_groups(conf)
 
 

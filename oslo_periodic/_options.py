@@ -41,7 +41,7 @@ def read(conf: Any, option: cfg.Opt, last: Any, what: str) -> Any:
         return last
     try:
         return conf[opts.GROUP][option.dest]
-    except ValueError as exc:
+    except (ValueError, cfg.Error, RecursionError) as exc:
         LOG.error(
             '%(what)s keeps to [%(group)s] %(option)s = %(value)s: %(error)s',
             {

@@ -156,7 +156,7 @@ class Reader:
         values = self._conf[group]
         try:
             return {opt.dest: values[opt.dest] for opt in opts.task_opts}
-        except ValueError as exc:
+        except (ValueError, cfg.Error, RecursionError) as exc:
             raise exceptions.InvalidPeriodicTaskArg(
                 f'The group [{group}] says something that makes no sense: '
                 f'{exc}'

@@ -88,7 +88,8 @@ class PeriodicRunner:
         self._conf = self._instances[0].conf if conf is None else conf
         opts.register(self._conf)
         self._settings = _read_settings(self._conf)
-        self._lock = threading.Lock()
+        # A signal handler may stop what it has interrupted the start of.
+        self._lock = threading.RLock()
         #: What there is since the last start.
         self._engine: _engine.Engine | None = None
 

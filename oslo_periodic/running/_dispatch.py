@@ -29,6 +29,8 @@ import math
 import threading
 from typing import Any
 
+from oslo_config import cfg
+
 from oslo_periodic import _state
 from oslo_periodic import _task
 from oslo_periodic.backends import base
@@ -130,7 +132,7 @@ class Dispatcher:
 
     def shut_down(self) -> None:
         """End the timer, and let the workers go when they are done."""
-        self.closed = True
+        self.stopping = self.closed = True
         self.wake.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
@@ -161,7 +163,7 @@ class Dispatcher:
     def _hold_external(self, instance: Any) -> None:
         try:
             instance._periodic_hold_external()
-        except ValueError as exc:
+        except (ValueError, cfg.Error, RecursionError) as exc:
             # A file was read again that says something else than a bool.
             if not self._external_is_wrong:
                 LOG.error(
@@ -304,6 +306,7 @@ class Dispatcher:
         try:
             run.execute()
             self._tries.pop(run.key, None)
+            self.parked.pop(run.key, None)
         except exceptions.WorkerStartError as exc:
             self._park(run, exc)
         except BaseException as exc:

@@ -95,6 +95,10 @@ class Engine:
             self.submit(self._control.serve)
         self.submit(self._run_timer)
         self.submit(self._monitor)
+        if self.closed:
+            # A signal handler has stopped it meanwhile.
+            self.closed = False
+            self.close()
 
     def submit(self, call: Callable[[], Any]) -> None:
         """Do a call in a worker of its own.

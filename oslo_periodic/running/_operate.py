@@ -218,7 +218,7 @@ def check_isolation(instances: list[Any], backend: base.Backend) -> None:
     """
     for instance in instances:
         state = instance._periodic_state
-        for name in state.schedule.rows:
+        for name in list(state.schedule.rows):
             if state.policy(name).isolation != 'process':
                 continue
             try:
@@ -255,7 +255,7 @@ def await_runs(
     :returns: what still runs.
     """
     own = _execution.current.get()
-    if own is not None:
+    if own in dispatcher.runs:
         own.stops = True
     end = None if grace is None else time.monotonic() + grace
     while True:

@@ -174,7 +174,10 @@ class TestChanges(test_policies.PolicyTestCase):
             file.write('[DEFAULT]\nrun_external_periodic_tasks = perhaps\n')
         started = self.start(tasks)
         self.await_condition(lambda: self.count('task') >= 1)
+        # oslo.config may cache an old value that is read while it parses.
+        started.stop()
         self.conf([], default_config_files=[path], use_env=False)
+        started.start()
         self.await_condition(lambda: 'perhaps' in self.log.output)
         count = self.count('task')
         self.await_condition(lambda: self.count('task') > count)
