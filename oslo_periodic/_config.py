@@ -123,14 +123,14 @@ def _tell_of_group(section: str, name: str, tasks: list[str]) -> None:
     if '.' not in name:
         # The class was forgotten.
         short = {task.partition('.')[2]: task for task in tasks}
-        near = _nearest(name, short, _ALIKE)
+        near = nearest(name, short, _ALIKE)
         near = short[near] if near else None
     elif mine:
-        near = _nearest(name, mine, 0.0)
+        near = nearest(name, mine, 0.0)
     else:
         # The file may be shared with other processes of the service, which
         # have such a class.
-        near = _nearest(name, tasks, _ALIKE)
+        near = nearest(name, tasks, _ALIKE)
     LOG.log(
         logging.WARNING if near else logging.INFO,
         'The configuration has the group [%(group)s], and this process has '
@@ -154,12 +154,18 @@ def _tell_of_option(section: str, option: str) -> None:
         {
             'group': section,
             'option': option,
-            'near': _nearest(option, options, 0.0),
+            'near': nearest(option, options, 0.0),
         },
     )
 
 
-def _nearest(name: str, known: Iterable[str], alike: float) -> str | None:
+def nearest(name: str, known: Iterable[str], alike: float) -> str | None:
+    """Return what a mistyped name is most like.
+
+    :param name: what was typed.
+    :param known: the names that there are.
+    :param alike: from 0, anything will do, to 1, nothing but the name.
+    """
     # Here, as hardly anybody needs it, and importing it takes its time.
     import difflib
 

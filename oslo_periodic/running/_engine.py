@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent import futures
-import logging
 import threading
 import time
 from typing import Any
@@ -29,8 +28,6 @@ from oslo_periodic.running import _dispatch
 from oslo_periodic.running import _health
 from oslo_periodic.running import _notify
 from oslo_periodic.running import _operate
-
-LOG = logging.getLogger('oslo_periodic.runner')
 
 #: Seconds between two looks at the health.
 HEALTH_INTERVAL = 5.0

@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent import futures
 import contextvars
-import logging
 import math
 import os
 import threading
@@ -31,8 +30,6 @@ from oslo_periodic import _where
 from oslo_periodic.backends import base
 from oslo_periodic import exceptions
 from oslo_periodic import status
-
-LOG = logging.getLogger('oslo_periodic.runner')
 
 #: The run that this thread of execution is in.
 current: contextvars.ContextVar[Run | None]

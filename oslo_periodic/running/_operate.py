@@ -23,6 +23,7 @@ import time
 from typing import Any
 from typing import TYPE_CHECKING
 
+from oslo_periodic import _config
 from oslo_periodic import _report
 from oslo_periodic import _schedule
 from oslo_periodic import backends
@@ -76,13 +77,10 @@ def find(instances: list[Any], task: str | None) -> list[tuple[int, int]]:
             f'several periodic tasks are named {task}: '
             f'{" and ".join(sorted(found))}; name one of them in full'
         )
-    # Here, as it is needed for mistakes alone.
-    import difflib
-
-    near = difflib.get_close_matches(str(task), known, 1, 0.0)
+    near = _config.nearest(str(task), known, 0.0)
     raise exceptions.RunnerError(
         f'there is no periodic task {task}'
-        + (f'; did you mean {near[0]}?' if near else '')
+        + (f'; did you mean {near}?' if near else '')
     )
 
 
