@@ -21,7 +21,7 @@ from typing import Any
 from oslo_config import cfg
 from oslo_config import types
 
-from oslo_periodic import _policy
+from oslo_periodic.declare import _policy
 from oslo_periodic import backends
 
 GROUP = 'oslo_periodic'

@@ -32,14 +32,14 @@ from typing import TypeVar
 
 from oslo_config import cfg
 
-from oslo_periodic import _collection
-from oslo_periodic import _history
-from oslo_periodic import _options
-from oslo_periodic import _schedule
-from oslo_periodic import _state
-from oslo_periodic import _task
-from oslo_periodic import _views
-from oslo_periodic import _where
+from oslo_periodic.declare import _collection
+from oslo_periodic.core import _history
+from oslo_periodic.config import _options
+from oslo_periodic.core import _schedule
+from oslo_periodic.core import _task_set
+from oslo_periodic.declare import _task
+from oslo_periodic.compat import _views
+from oslo_periodic.core import _thread_ref
 from oslo_periodic import backends
 from oslo_periodic.backends import base
 from oslo_periodic import exceptions
@@ -161,7 +161,7 @@ def _nearest_boundary(last_run: float | None, spacing: float) -> float:
 class PeriodicTasks(_views.ReferenceAttributes, metaclass=_PeriodicTasksMeta):
     """The periodic tasks of a service: derive from it, decorate methods."""
 
-    _periodic_state: _state.State
+    _periodic_state: _task_set.State
 
     def __init__(self, conf: Any) -> None:
         """Schedule the tasks of the class.
@@ -180,7 +180,7 @@ class PeriodicTasks(_views.ReferenceAttributes, metaclass=_PeriodicTasksMeta):
             backends.selector.choose(choice)
         # A backend that cannot be loaded is an error now, not at a tick.
         backends.get_backend()
-        self._periodic_state = _state.State(type(self), conf)
+        self._periodic_state = _task_set.State(type(self), conf)
 
     def add_periodic_task(self, task: Any) -> None:
         """Add a task to this instance.
@@ -204,7 +204,7 @@ class PeriodicTasks(_views.ReferenceAttributes, metaclass=_PeriodicTasksMeta):
 
         It may be called at any time, from any thread.
         """
-        from oslo_periodic import _report
+        from oslo_periodic.core import _report
 
         return _report.task_states(self, now())
 
@@ -219,9 +219,9 @@ class PeriodicTasks(_views.ReferenceAttributes, metaclass=_PeriodicTasksMeta):
         :returns: pairs of a group's name and its options, which have what
             the decorator says as their defaults.
         """
-        from oslo_periodic import _listed
+        from oslo_periodic.config import _sample
 
-        return _listed.list_opts(cls)
+        return _sample.list_opts(cls)
 
     def run_periodic_tasks(
         self, context: Any, raise_on_error: bool = False
@@ -281,7 +281,7 @@ class PeriodicTasks(_views.ReferenceAttributes, metaclass=_PeriodicTasksMeta):
         settings = _options.process_settings(self.conf, timeout)
         if backends.selector.in_use is None:
             self._periodic_first_use()
-        from oslo_periodic import _parallel
+        from oslo_periodic.drivers import _parallel
 
         self._periodic_hold_external()
         state = self._periodic_state
@@ -300,10 +300,10 @@ class PeriodicTasks(_views.ReferenceAttributes, metaclass=_PeriodicTasksMeta):
             state.hold_external(not self.conf.run_external_periodic_tasks)
 
     def _periodic_first_use(self) -> base.Backend:
-        from oslo_periodic import _config
+        from oslo_periodic.config import _groups
 
         caller = sys._getframe(2)
-        _config.check_groups(self.conf)
+        _groups.check_groups(self.conf)
         return backends.selector.use(
             f'the first tick of {type(self).__name__} at '
             f'{caller.f_code.co_filename}:{caller.f_lineno}'
@@ -317,7 +317,7 @@ class PeriodicTasks(_views.ReferenceAttributes, metaclass=_PeriodicTasksMeta):
         raise_on_error: bool,
     ) -> None:
         cooperative = base.Capability.COOPERATIVE in backend.capabilities
-        place = _where.Place()
+        place = _thread_ref.Place()
         current_time = now()
         # The next one is the last, which is where a list pops.
         pending = schedule.collect(current_time)[::-1]
@@ -342,7 +342,7 @@ class PeriodicTasks(_views.ReferenceAttributes, metaclass=_PeriodicTasksMeta):
         row: int,
         context: Any,
         started: float,
-        place: _where.Place,
+        place: _thread_ref.Place,
         raise_on_error: bool = False,
         run: Any = None,
     ) -> None:
@@ -434,7 +434,7 @@ class PeriodicTasks(_views.ReferenceAttributes, metaclass=_PeriodicTasksMeta):
         """Count and log what was missed by a run that took so long."""
         state = self._periodic_state
         state.history.note_skipped(row, status.Skip.OVERLAP, missed)
-        _state.log_overrun(
+        _task_set.log_overrun(
             self._periodic_full_name(state.schedule, row),
             seconds,
             state.schedule.spacing[row],

@@ -27,16 +27,16 @@ import sys
 import threading
 from typing import Any
 
-from oslo_periodic import _config
-from oslo_periodic import _options
+from oslo_periodic.config import _groups
+from oslo_periodic.config import _options
 from oslo_periodic import backends
 from oslo_periodic.backends import base
 from oslo_periodic import exceptions
 from oslo_periodic import opts
 from oslo_periodic import periodic_task
-from oslo_periodic.running import _engine
-from oslo_periodic.running import _execution
-from oslo_periodic.running import _operate
+from oslo_periodic.drivers import _engine
+from oslo_periodic.drivers import _execution
+from oslo_periodic.operate import _commands
 from oslo_periodic import status
 
 __all__ = ('PeriodicRunner', 'cancel_event')
@@ -111,20 +111,20 @@ class PeriodicRunner:
                 f'{caller.f_code.co_filename}:{caller.f_lineno}'
             )
             self._settings = _read_settings(self._conf)
-            _operate.check_isolation(self._instances, backend)
+            _commands.check_isolation(self._instances, backend)
             engine = self._engine = _engine.Engine(
                 self._instances, self._context, backend, self._settings
             )
             # A stop that comes meanwhile waits for the end of this.
             try:
-                engine.start(_operate.commands(self))
+                engine.start(_commands.commands(self))
             except (RuntimeError, exceptions.RunnerError) as exc:
                 engine.close()
                 raise exceptions.RunnerError(
                     f'the runner of the periodic tasks cannot start: {exc}'
                 ) from exc
-        _config.check_groups(self._conf)
-        _config.follow(self._conf, self)
+        _groups.check_groups(self._conf)
+        _groups.follow(self._conf, self)
         engine.manager.notify('READY=1')
 
     @property
@@ -193,7 +193,7 @@ class PeriodicRunner:
             return
         engine.reload(self._settings)
         try:
-            _operate.check_isolation(self._instances, engine.backend)
+            _commands.check_isolation(self._instances, engine.backend)
         except exceptions.UnsupportedBackendError as exc:
             LOG.error('%(error)s', {'error': exc})
 
@@ -209,7 +209,7 @@ class PeriodicRunner:
 
     def status(self) -> dict[str, Any]:
         """Return everything that is known, in what JSON has."""
-        return _operate.status(self, self._instances)
+        return _commands.status(self, self._instances)
 
     def health(self) -> list[str]:
         """Say what is wrong: nothing, if the list is empty.
@@ -245,7 +245,7 @@ class PeriodicRunner:
         :returns: the full names of what is paused.
         :raises RunnerError: if there is no such task.
         """
-        return _operate.pause(self._instances, task)
+        return _commands.pause(self._instances, task)
 
     def resume(self, task: str) -> list[str]:
         """Let a task start again that was paused.
@@ -254,7 +254,7 @@ class PeriodicRunner:
         :returns: the full names of what is resumed.
         :raises RunnerError: if there is no such task.
         """
-        return _operate.resume(self._instances, task, periodic_task.now())
+        return _commands.resume(self._instances, task, periodic_task.now())
 
     def run(self, task: str) -> list[str]:
         """Run a task now, paused or not; its grid stays as it is.
@@ -267,7 +267,7 @@ class PeriodicRunner:
         engine = self._running
         if engine is None or engine.dispatcher.stopping:
             raise exceptions.RunnerError('the runner does not run')
-        return _operate.run(engine.dispatcher, task, periodic_task.now())
+        return _commands.run(engine.dispatcher, task, periodic_task.now())
 
     def request_stop(self) -> None:
         """Stop, and do not wait for that."""

@@ -21,7 +21,7 @@ from typing import Any
 
 from cliff import lister
 
-from oslo_periodic import _task
+from oslo_periodic.declare import _task
 from oslo_periodic.cmd import _service
 from oslo_periodic.cmd import errors
 

@@ -176,7 +176,7 @@ class ControlTestCase(test_runner.RunnerTestCase):
     def patience(self, seconds=PATIENCE):
         """Lower the patience with silent clients for a while."""
         return fixtures.MonkeyPatch(
-            'oslo_periodic.running._control.PATIENCE', seconds
+            'oslo_periodic.operate._control.PATIENCE', seconds
         )
 
     def make_of(self, cls, **functions):

@@ -29,8 +29,8 @@ from oslo_periodic import fixture
 from oslo_periodic import opts
 from oslo_periodic import periodic_task
 from oslo_periodic import runner
-from oslo_periodic.running import _engine
-from oslo_periodic.running import _health
+from oslo_periodic.drivers import _engine
+from oslo_periodic.operate import _health
 from tests import base
 from tests.functional import test_cmd
 from tests.functional import test_runner

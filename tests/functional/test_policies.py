@@ -433,7 +433,7 @@ class TestIsolation(PolicyTestCase):
         """What was not run is tried again, and nothing is lost."""
         self.useFixture(
             test_runner.fixtures.MonkeyPatch(
-                'oslo_periodic.running._dispatch._FIRST_RETRY', 0.05
+                'oslo_periodic.drivers._dispatch._FIRST_RETRY', 0.05
             )
         )
         with test_runner.fixtures.MonkeyPatch('sys.executable', '/nowhere'):

@@ -243,7 +243,7 @@ class TestThreads(test_policies.PolicyTestCase):
     def test_no_worker_at_all(self):
         self.useFixture(
             fixtures.MonkeyPatch(
-                'oslo_periodic.running._dispatch._FIRST_RETRY', 0.05
+                'oslo_periodic.drivers._dispatch._FIRST_RETRY', 0.05
             )
         )
         tasks = self.make(one=(3600, self.recording('one')))

@@ -27,7 +27,7 @@ import fixtures
 from hypothesis import strategies
 from oslo_config import cfg
 
-from oslo_periodic import _settings
+from oslo_periodic.config import _settings
 from oslo_periodic import exceptions
 from oslo_periodic import fixture
 from oslo_periodic import periodic_task

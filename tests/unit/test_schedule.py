@@ -16,7 +16,7 @@ import math
 
 from hypothesis import strategies
 
-from oslo_periodic import _schedule
+from oslo_periodic.core import _schedule
 from tests import base
 
 NAMES = strategies.sampled_from('abcdef')

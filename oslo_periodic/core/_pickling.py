@@ -18,13 +18,13 @@ import pickle
 from typing import Any
 from typing import TYPE_CHECKING
 
-from oslo_periodic import _schedule
+from oslo_periodic.core import _schedule
 
 if TYPE_CHECKING:
-    from oslo_periodic import _state
+    from oslo_periodic.core import _task_set
 
 
-def pack(state: _state.State) -> tuple[Any, ...]:
+def pack(state: _task_set.State) -> tuple[Any, ...]:
     """Keep the schedule; what runs or is paused here is not so in a copy.
 
     A function that the class lists travels as its name, so it need not be
@@ -44,7 +44,7 @@ def pack(state: _state.State) -> tuple[Any, ...]:
     return state.owner, rows, external, state.read, state.defaults
 
 
-def unpack(state: _state.State, packed: tuple[Any, ...]) -> None:
+def unpack(state: _task_set.State, packed: tuple[Any, ...]) -> None:
     """Fill a state that is empty.
 
     It does not follow the configuration by itself.
@@ -76,7 +76,7 @@ def unpack(state: _state.State, packed: tuple[Any, ...]) -> None:
             state.unscheduled[name] = collection.describe(name, function)
 
 
-def reduce_for_worker(state: _state.State) -> tuple[Any, ...]:
+def reduce_for_worker(state: _task_set.State) -> tuple[Any, ...]:
     """Reduce to what a worker process needs of it to run tasks.
 
     It looks functions up by their names; the schedule is unpacked there if a
@@ -104,7 +104,7 @@ def _make(cls: Any, owner: Any, added: Any, rows: bytes) -> Any:
     return state
 
 
-def worker_schedule(state: _state.State) -> _schedule.Schedule:
+def worker_schedule(state: _task_set.State) -> _schedule.Schedule:
     """Unpack the schedule in a worker process."""
     added, rows = state.packed
     functions = {**dict(state.owner._periodic_collection.listed), **added}

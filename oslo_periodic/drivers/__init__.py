@@ -10,27 +10,22 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
+"""Who runs what is due: the parallel tick and the runner.
 
-"""The parts of :class:`oslo_periodic.runner.PeriodicRunner`.
-
-How they work together::
+A PeriodicRunner works like this::
 
     the timer, one call of a pool                      the workers, a pool
-      turn ------------------------------------------------------------+
+      cycle -----------------------------------------------------------+
       |  schedules: what has become due  -> waiting, by due time       |
       |  while a worker is free: start the first  --- submit --->   execute
-      |  what is over its timeout: log the stack, end it               |
+      |  runs over their timeout: log the stack, end them              |
       |  sleep until something is due, or the wake event               |
       +<----- wake, if its next run is sooner than planned --------- ended
                                                          |
-    the monitor, every 5 s                               +-> the next that
-      is the timer turning, is a task too late?              waits starts
-      WATCHDOG=1
+                                                         +-> the next that
+                                                             waits starts
 
-    the control socket: a line of JSON -> what operators do -> a line
-
-Modules: `_dispatch` is the timer's turn and the hand-out, `_execution` one
-run and how it is ended, `_health` says what is wrong and why, `_operate` is
-what operators and a stop do, `_control` the socket, and `_notify` tells the
-service manager.
+Modules: `_parallel` is the parallel tick, `_dispatch` the cycle of a runner's
+timer and the hand-out, `_execution` one run and how it is ended, and `_engine`
+everything that exists from a runner's start to its stop.
 """

@@ -21,9 +21,9 @@ import pickle
 from typing import Any
 import weakref
 
-from oslo_periodic import _history
-from oslo_periodic import _state
-from oslo_periodic import _task
+from oslo_periodic.core import _history
+from oslo_periodic.core import _task_set
+from oslo_periodic.declare import _task
 from oslo_periodic import exceptions
 from oslo_periodic.process import _events
 from oslo_periodic.process import _wire
@@ -47,7 +47,7 @@ class ParallelTick:
     def __init__(
         self,
         tasks: Any,
-        state: _state.State,
+        state: _task_set.State,
         context: Any,
         now: Callable[[], float],
         run: Any = None,
@@ -235,7 +235,7 @@ class ParallelTick:
     def _log_timeout(self, row: int, failure: exceptions.TaskTimeout) -> None:
         # As for a thread of the runner; a tick logs the failure alone.
         if self._run is not None and not self._run.is_over:
-            _state.log_timeout(
+            _task_set.log_timeout(
                 self._full_name(row),
                 self._run.policy.timeout,
                 self._run.way_out,

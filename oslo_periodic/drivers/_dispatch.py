@@ -31,11 +31,11 @@ from typing import Any
 
 from oslo_config import cfg
 
-from oslo_periodic import _state
-from oslo_periodic import _task
+from oslo_periodic.core import _task_set
+from oslo_periodic.declare import _task
 from oslo_periodic.backends import base
 from oslo_periodic import exceptions
-from oslo_periodic.running import _execution
+from oslo_periodic.drivers import _execution
 from oslo_periodic import status
 
 LOG = logging.getLogger('oslo_periodic.runner')
@@ -279,7 +279,7 @@ class Dispatcher:
                 return
             run.condemn(status.Outcome.TIMEOUT)
             # Before it is ended: afterwards it is nowhere.
-            _state.log_timeout(
+            _task_set.log_timeout(
                 run.full_name,
                 run.policy.timeout or 0.0,
                 run.way_out,

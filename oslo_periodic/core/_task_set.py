@@ -18,14 +18,14 @@ from collections.abc import Callable
 import logging
 from typing import Any
 
-from oslo_periodic import _collection
-from oslo_periodic import _history
-from oslo_periodic import _late
-from oslo_periodic import _policy
-from oslo_periodic import _schedule
-from oslo_periodic import _settings
-from oslo_periodic import _task
-from oslo_periodic import _views
+from oslo_periodic.declare import _collection
+from oslo_periodic.core import _history
+from oslo_periodic.declare import _deferred
+from oslo_periodic.declare import _policy
+from oslo_periodic.core import _schedule
+from oslo_periodic.config import _settings
+from oslo_periodic.declare import _task
+from oslo_periodic.compat import _views
 
 LOG = logging.getLogger('oslo_periodic.periodic_task')
 RUNNER_LOG = logging.getLogger('oslo_periodic.runner')
@@ -111,9 +111,9 @@ class State:
         if reader.configurable:
             for task in collection.disabled(owner):
                 self._add(reader, task, task.spacing, now)
-            from oslo_periodic import _config
+            from oslo_periodic.config import _groups
 
-            _config.follow(conf, self)
+            _groups.follow(conf, self)
 
     def clock(self) -> float:
         """Return the time, on the clock of the ticks."""
@@ -145,29 +145,29 @@ class State:
     # Here, as in most processes nobody ever makes a copy.
 
     def __getstate__(self) -> tuple[Any, ...]:
-        from oslo_periodic import _copies
+        from oslo_periodic.core import _pickling
 
-        return _copies.pack(self)
+        return _pickling.pack(self)
 
     def __setstate__(self, packed: tuple[Any, ...]) -> None:
-        from oslo_periodic import _copies
+        from oslo_periodic.core import _pickling
 
         self.start(packed[0])
-        _copies.unpack(self, packed)
+        _pickling.unpack(self, packed)
 
     def reduce_for_worker(self) -> tuple[Any, ...]:
         """Reduce to what a worker process needs of it to run tasks."""
-        from oslo_periodic import _copies
+        from oslo_periodic.core import _pickling
 
-        return _copies.reduce_for_worker(self)
+        return _pickling.reduce_for_worker(self)
 
     def __getattr__(self, name: str) -> Any:
         # Only in a worker process is the schedule not there from the start.
         if name != 'schedule':
             raise AttributeError(name)
-        from oslo_periodic import _copies
+        from oslo_periodic.core import _pickling
 
-        self.schedule = _copies.worker_schedule(self)
+        self.schedule = _pickling.worker_schedule(self)
         return self.schedule
 
     def add(self, conf: Any, task: _task.Task, now: float) -> None:
@@ -190,7 +190,7 @@ class State:
         now: float,
     ) -> None:
         settings = reader.read(task, spacing)
-        late = _late.is_late(spacing) or _late.is_late(task.enabled)
+        late = _deferred.is_late(spacing) or _deferred.is_late(task.enabled)
         if reader.configurable or late or task.policy is not _policy.UNSET:
             self.read[task.name] = settings
         if settings.why_not is None:
@@ -285,7 +285,7 @@ class State:
         :param conf: the configuration of the service.
         """
         # Here, as it never happens in most services.
-        from oslo_periodic import _reload
+        from oslo_periodic.config import _reload
 
         _reload.reload(self, conf)
 

@@ -21,8 +21,8 @@ import math
 import numbers
 from typing import Any
 
-from oslo_periodic import _schedule
-from oslo_periodic import _task
+from oslo_periodic.core import _schedule
+from oslo_periodic.declare import _task
 from oslo_periodic import exceptions
 
 

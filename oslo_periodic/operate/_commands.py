@@ -23,15 +23,15 @@ import time
 from typing import Any
 from typing import TYPE_CHECKING
 
-from oslo_periodic import _config
-from oslo_periodic import _report
-from oslo_periodic import _schedule
+from oslo_periodic.config import _groups
+from oslo_periodic.core import _report
+from oslo_periodic.core import _schedule
 from oslo_periodic import backends
 from oslo_periodic.backends import base
 from oslo_periodic import exceptions
 from oslo_periodic import periodic_task
-from oslo_periodic.running import _dispatch
-from oslo_periodic.running import _execution
+from oslo_periodic.drivers import _dispatch
+from oslo_periodic.drivers import _execution
 from oslo_periodic import status as _status
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def find(instances: list[Any], task: str | None) -> list[tuple[int, int]]:
             f'several periodic tasks are named {task}: '
             f'{" and ".join(sorted(found))}; name one of them in full'
         )
-    near = _config.nearest(str(task), known, 0.0)
+    near = _groups.nearest(str(task), known, 0.0)
     raise exceptions.RunnerError(
         f'there is no periodic task {task}'
         + (f'; did you mean {near}?' if near else '')

@@ -19,9 +19,9 @@ import datetime
 import math
 from typing import Any
 
-from oslo_periodic import _history
-from oslo_periodic import _schedule
-from oslo_periodic import _state
+from oslo_periodic.core import _history
+from oslo_periodic.core import _schedule
+from oslo_periodic.core import _task_set
 from oslo_periodic import status
 
 
@@ -32,7 +32,7 @@ def task_states(tasks: Any, now: float) -> dict[str, status.TaskState]:
     :param now: the current time.
     :returns: by name, in their order; those that do not run at the end.
     """
-    state: _state.State = tasks._periodic_state
+    state: _task_set.State = tasks._periodic_state
     class_name = type(tasks).__name__
     states = {
         name: _scheduled(state, class_name, row, now)
@@ -46,7 +46,7 @@ def task_states(tasks: Any, now: float) -> dict[str, status.TaskState]:
 
 
 def _scheduled(
-    state: _state.State, class_name: str, row: int, now: float
+    state: _task_set.State, class_name: str, row: int, now: float
 ) -> status.TaskState:
     schedule, history = state.schedule, state.history
     described = _describe(
@@ -69,7 +69,7 @@ def _scheduled(
 
 
 def _describe(
-    state: _state.State, class_name: str, name: str, spacing: float
+    state: _task_set.State, class_name: str, name: str, spacing: float
 ) -> status.TaskState:
     """Describe a task of which nothing more is known."""
     policy: Any = state.policy(name)
@@ -91,7 +91,7 @@ def _describe(
     )
 
 
-def where(state: _state.State, row: int) -> str | None:
+def where(state: _task_set.State, row: int) -> str | None:
     """Say where a task is that runs; None if it cannot be had."""
     running = state.history.running.get(row)
     if running is None or running[2] is None:
@@ -99,7 +99,7 @@ def where(state: _state.State, row: int) -> str | None:
     return running[2].line(state.schedule.tasks[row])
 
 
-def activity(state: _state.State, row: int) -> status.Activity:
+def activity(state: _task_set.State, row: int) -> status.Activity:
     """Say what a task that is scheduled does at the moment."""
     if row in state.history.running:
         return status.Activity.RUNNING

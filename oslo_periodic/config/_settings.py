@@ -21,10 +21,10 @@ from typing import NamedTuple
 
 from oslo_config import cfg
 
-from oslo_periodic import _late
-from oslo_periodic import _options
-from oslo_periodic import _policy
-from oslo_periodic import _task
+from oslo_periodic.declare import _deferred
+from oslo_periodic.config import _options
+from oslo_periodic.declare import _policy
+from oslo_periodic.declare import _task
 from oslo_periodic import exceptions
 from oslo_periodic import opts
 
@@ -117,16 +117,18 @@ class Reader:
         said = self._read_group(task.name) if self.configurable else {}
         if said.get('spacing') is not None:
             spacing = said['spacing']
-        spacing = _late.resolve(spacing, 'spacing', task.name, self._conf)
+        spacing = _deferred.resolve(spacing, 'spacing', task.name, self._conf)
         enabled = said.get('enabled')
         if enabled is None:
-            enabled = _late.resolve(
+            enabled = _deferred.resolve(
                 task.enabled, 'enabled', task.name, self._conf
             )
-            if _late.is_late(task.enabled) and not isinstance(enabled, bool):
+            if _deferred.is_late(task.enabled) and not isinstance(
+                enabled, bool
+            ):
                 raise exceptions.InvalidPeriodicTaskArg(
                     f'The enabled of the periodic task {task.name!r} must be '
-                    f'a bool, and {_late.describe(task.enabled)} gives '
+                    f'a bool, and {_deferred.describe(task.enabled)} gives '
                     f'{enabled!r}.'
                 )
         policy = self.defaults

@@ -20,14 +20,14 @@ import threading
 import time
 from typing import Any
 
-from oslo_periodic import _options
+from oslo_periodic.config import _options
 from oslo_periodic.backends import base
 from oslo_periodic import periodic_task
-from oslo_periodic.running import _control
-from oslo_periodic.running import _dispatch
-from oslo_periodic.running import _health
-from oslo_periodic.running import _notify
-from oslo_periodic.running import _operate
+from oslo_periodic.operate import _control
+from oslo_periodic.drivers import _dispatch
+from oslo_periodic.operate import _health
+from oslo_periodic.operate import _notify
+from oslo_periodic.operate import _commands
 
 #: Seconds between two looks at the health.
 HEALTH_INTERVAL = 5.0
@@ -117,14 +117,14 @@ class Engine:
             self.manager.notify('STOPPING=1')
         self.dispatcher.stop_starting(deadline)
         try:
-            left = _operate.await_runs(self.dispatcher)
-            _operate.end_runs(left, periodic_task.now())
+            left = _commands.await_runs(self.dispatcher)
+            _commands.end_runs(left, periodic_task.now())
             if left:
                 killed = any(run.can_be_ended for run in left)
-                still = _operate.await_runs(
+                still = _commands.await_runs(
                     self.dispatcher, GRACE if killed else ASKED_GRACE
                 )
-                _operate.leave_runs(still, periodic_task.now())
+                _commands.leave_runs(still, periodic_task.now())
         finally:
             # Also where this is a green thread that is killed meanwhile.
             self.close()
@@ -146,7 +146,7 @@ class Engine:
             self._control.close()
         for pool in self._pools:
             pool.shutdown(wait=False)
-        _operate.end_idle_processes(self._instances)
+        _commands.end_idle_processes(self._instances)
         self.failure = self.failure or self.dispatcher.failure
         self.over.set()
 

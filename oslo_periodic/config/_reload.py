@@ -18,17 +18,17 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from oslo_periodic import _schedule
-from oslo_periodic import _settings
-from oslo_periodic import _state
-from oslo_periodic import _task
+from oslo_periodic.core import _schedule
+from oslo_periodic.config import _settings
+from oslo_periodic.core import _task_set
+from oslo_periodic.declare import _task
 from oslo_periodic import exceptions
 from oslo_periodic import status
 
 LOG = logging.getLogger('oslo_periodic.periodic_task')
 
 
-def reload(state: _state.State, conf: Any) -> None:
+def reload(state: _task_set.State, conf: Any) -> None:
     """Read the configuration again, and follow what has changed.
 
     Whatever code has changed since it was read last stays, unless the
@@ -61,7 +61,7 @@ def reload(state: _state.State, conf: Any) -> None:
 
 
 def _read(
-    state: _state.State,
+    state: _task_set.State,
     reader: _settings.Reader,
     task: _task.Task,
     listed: dict[str, Any],
@@ -80,7 +80,7 @@ def _read(
 
 
 def _change(
-    state: _state.State,
+    state: _task_set.State,
     row: int,
     old: _settings.Settings,
     new: _settings.Settings,

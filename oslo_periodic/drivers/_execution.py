@@ -23,10 +23,10 @@ import os
 import threading
 from typing import Any
 
-from oslo_periodic import _options
-from oslo_periodic import _policy
-from oslo_periodic import _schedule
-from oslo_periodic import _where
+from oslo_periodic.config import _options
+from oslo_periodic.declare import _policy
+from oslo_periodic.core import _schedule
+from oslo_periodic.core import _thread_ref
 from oslo_periodic.backends import base
 from oslo_periodic import exceptions
 from oslo_periodic import status
@@ -73,7 +73,7 @@ class Run:
         self.began = False
         #: In the pool of the workers.
         self.call: futures.Future[Any] | None = None
-        self.place: _where.Place | None = None
+        self.place: _thread_ref.Place | None = None
         self._lock = threading.Lock()
         self._started: float | None = None
         self._ended_by: status.Outcome | None = None
@@ -95,7 +95,7 @@ class Run:
             it has not run then.
         """
         self._started = self._now()
-        self.place = _where.Place()
+        self.place = _thread_ref.Place()
         token = current.set(self)
         try:
             if self.policy.isolation == 'process':
@@ -109,7 +109,7 @@ class Run:
 
     def _execute_in_process(self) -> None:
         # Here, so that whoever runs no processes does not load their code.
-        from oslo_periodic import _parallel
+        from oslo_periodic.drivers import _parallel
 
         try:
             end_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)

@@ -24,8 +24,8 @@ import logging
 from typing import Any
 from typing import NamedTuple
 
-from oslo_periodic import _late
-from oslo_periodic import _task
+from oslo_periodic.declare import _deferred
+from oslo_periodic.declare import _task
 from oslo_periodic import exceptions
 
 LOG = logging.getLogger('oslo_periodic.periodic_task')
@@ -36,7 +36,7 @@ def is_active(task: _task.Task) -> bool:
 
     What is late-bound is not known yet.
     """
-    if not _late.is_late(task.spacing) and task.spacing < 0:
+    if not _deferred.is_late(task.spacing) and task.spacing < 0:
         log_skipping(task.name, 'its interval is negative')
     elif not task.enabled:
         log_skipping(task.name, 'it is disabled')

@@ -37,7 +37,7 @@ import math
 import threading
 from typing import Any
 
-from oslo_periodic import _due_queue
+from oslo_periodic.core import _due_queue
 
 # Where a row is: held or disabled; in the queue; due, and not started yet;
 # running; removed.

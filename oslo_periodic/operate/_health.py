@@ -21,9 +21,9 @@ import math
 from typing import Any
 from typing import NamedTuple
 
-from oslo_periodic import _report
-from oslo_periodic.running import _dispatch
-from oslo_periodic.running import _operate
+from oslo_periodic.core import _report
+from oslo_periodic.drivers import _dispatch
+from oslo_periodic.operate import _commands
 from oslo_periodic import status
 
 LOG = logging.getLogger('oslo_periodic.runner')
@@ -167,7 +167,7 @@ class Health:
         if len(runs) < self._dispatcher.workers:
             return 'it starts at the next turn of the timer'
         held = sorted(
-            ((_operate.seconds(run, now), run.full_name) for run in runs),
+            ((_commands.seconds(run, now), run.full_name) for run in runs),
             reverse=True,
         )
         names = ', '.join(f'{name} ({s:.1f} s)' for s, name in held[:5])

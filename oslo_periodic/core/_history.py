@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from oslo_periodic import _where
+from oslo_periodic.core import _thread_ref
 from oslo_periodic import status
 
 #: How many runs of a task are remembered.
@@ -54,7 +54,9 @@ class History:
         self.records: dict[int, Record] = {}
         self.skipped: dict[int, dict[status.Skip, int]] = {}
         #: By row that runs: since when, how late that was, and where.
-        self.running: dict[int, tuple[float, float, _where.Place | None]] = {}
+        self.running: dict[
+            int, tuple[float, float, _thread_ref.Place | None]
+        ] = {}
 
     def note_end(
         self,

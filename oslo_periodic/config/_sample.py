@@ -21,8 +21,8 @@ from typing import Any
 
 from oslo_config import cfg
 
-from oslo_periodic import _late
-from oslo_periodic import _task
+from oslo_periodic.declare import _deferred
+from oslo_periodic.declare import _task
 from oslo_periodic import opts
 
 
@@ -60,9 +60,9 @@ def _options(task: _task.Task) -> list[cfg.Opt]:
     }
     for option in options:
         value = said[option.dest]
-        if _late.is_late(value) and option.dest in ('spacing', 'enabled'):
+        if _deferred.is_late(value) and option.dest in ('spacing', 'enabled'):
             option.help = (
-                f'{option.help} By default it is {_late.describe(value)}.'
+                f'{option.help} By default it is {_deferred.describe(value)}.'
             )
         elif value is not None:
             # It is not the default: that stays unset, so that the decorator

@@ -21,8 +21,8 @@ import numbers
 from typing import Any
 from typing import NamedTuple
 
-from oslo_periodic import _late
-from oslo_periodic import _policy
+from oslo_periodic.declare import _deferred
+from oslo_periodic.declare import _policy
 from oslo_periodic import exceptions
 
 #: Seconds; what a spacing of 0 means, and the longest that a tick idles.
@@ -90,7 +90,7 @@ def write(function: Any, task: Task, now: float) -> None:
 
 def is_active(task: Task) -> bool:
     """Say whether a task is to run, as far as its class knows."""
-    late = _late.is_late(task.spacing)
+    late = _deferred.is_late(task.spacing)
     return bool(task.enabled) and (late or task.spacing >= 0)
 
 
@@ -179,8 +179,8 @@ def declared_spacing(spacing: Any, name: str) -> Any:
     :param name: the task's name, for the error's text.
     :raises InvalidPeriodicTaskArg: if it is none of them.
     """
-    if type(spacing) not in (int, float) and _late.is_late(spacing):
-        _late.check(spacing, 'spacing', name)
+    if type(spacing) not in (int, float) and _deferred.is_late(spacing):
+        _deferred.check(spacing, 'spacing', name)
         return spacing
     return normal_spacing(spacing, name)
 
@@ -239,8 +239,8 @@ def describe(
         raise exceptions.InvalidPeriodicTaskArg(
             f'The periodic task {function!r} needs a name: pass name="...".'
         )
-    if _late.is_late(enabled):
-        _late.check(enabled, 'enabled', name)
+    if _deferred.is_late(enabled):
+        _deferred.check(enabled, 'enabled', name)
     plain = getattr(function, '__func__', function)
     if inspect.iscoroutinefunction(plain) or inspect.isasyncgenfunction(plain):
         raise exceptions.InvalidPeriodicTaskArg(
