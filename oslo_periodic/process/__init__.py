@@ -49,5 +49,6 @@ What can go wrong, and what follows:
 Modules: `_worker` is the parent's side of one worker, `_workers` keeps those
 of a process, `_pool` runs a tick on them (`_events` is what it is told and
 tells), `_child` is what a worker runs, `_wire` is what crosses between the
-two, `_conf` is how a ConfigOpts crosses, and `_logs` how log records do.
+two, `_conf` is how a ConfigOpts crosses, `_logs` how log records do, and
+`_main` how the program's main module is found.
 """

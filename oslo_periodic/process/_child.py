@@ -26,13 +26,11 @@ import sys
 from typing import Any
 
 from oslo_periodic.process import _logs
+from oslo_periodic.process import _main
 from oslo_periodic.process import _wire
 
 #: Larger than any command.
 _MAX_COMMAND = 1 << 17
-
-#: True in a worker while it imports the program's main module.
-importing_main = False
 
 
 def main(arguments: list[str]) -> None:
@@ -192,48 +190,8 @@ class _Unpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if module == '__main__':
-            import_main(self._main)
+            _main.ensure(self._main)
         return super().find_class(module, name)
-
-
-def import_main(main: dict[str, Any]) -> None:
-    """Import the program's main module under another name, once.
-
-    It is what multiprocessing does in each of its processes; here only a
-    class that is defined there makes it necessary.
-
-    :param main: as the parent's `_worker.describe_main` made it.
-    :raises ImportError: if it cannot be imported.
-    """
-    global importing_main
-
-    if '__mp_main__' in sys.modules:
-        return
-    if not main.get('name') and not main.get('path'):
-        raise ImportError(
-            'the main program has no file that a worker process could import '
-            '(it is interactive, a notebook, or read from standard input): '
-            'put the class into a module'
-        )
-    from multiprocessing import spawn
-
-    data = {
-        f'init_main_from_{key}': main[key]
-        for key in ('name', 'path')
-        if main.get(key)
-    }
-    importing_main = True
-    try:
-        spawn.prepare(data)
-    except BaseException as exc:
-        sys.modules.pop('__mp_main__', None)
-        raise ImportError(
-            f'the main program {main} cannot be imported in a worker process '
-            f'({type(exc).__name__}: {exc}); see that what it runs stands '
-            "below: if __name__ == '__main__'"
-        ) from exc
-    finally:
-        importing_main = False
 
 
 #: What can only be replaced, and need not be pickled to see it.

@@ -29,6 +29,7 @@ from typing import Any
 from oslo_periodic import exceptions
 from oslo_periodic.process import _events
 from oslo_periodic.process import _logs
+from oslo_periodic.process import _main
 from oslo_periodic.process import _wire
 from oslo_periodic.process import _worker
 from oslo_periodic.process import _workers
@@ -83,7 +84,7 @@ class ProcessPool:
         :raises WorkerStartError: if there is no worker to be had, or none
             can load the state. What has begun has ended by then.
         """
-        if _importing_main():
+        if _main.importing:
             raise exceptions.WorkerStartError(
                 'the main program runs periodic tasks in parallel while a '
                 'worker process imports it: put what it runs below '
@@ -104,11 +105,6 @@ class ProcessPool:
     def close(self) -> None:
         """End the workers, those of others included."""
         self._workers.close()
-
-
-def _importing_main() -> bool:
-    child = sys.modules.get('oslo_periodic.process._child')
-    return child is not None and child.importing_main
 
 
 def _no_worker(exc: OSError) -> exceptions.WorkerStartError:
@@ -148,7 +144,7 @@ class _Run:
             logging.root.manager.disable,
             _worker.import_path(),
         )
-        self._main = _worker.describe_main()
+        self._main = _main.describe()
         self._todo = collections.deque(range(len(calls)))
         #: The workers of this tick: busy ones, and those with nothing to do.
         self._jobs: dict[_worker.Worker, _Job] = {}

@@ -37,23 +37,6 @@ _BOOT = (
 GRACE = 1.0
 
 
-def describe_main() -> dict[str, Any]:
-    """Say where a worker finds the program's main module, if anywhere.
-
-    The rules are those of multiprocessing's spawn; its own function for it
-    would fix the start method of the application.
-    """
-    main = sys.modules.get('__main__')
-    spec = getattr(main, '__spec__', None)
-    if spec is not None and spec.name:
-        return {'name': spec.name}
-    path = getattr(main, '__file__', None)
-    # A program from standard input may have one, too, that is no file.
-    if not path or not os.path.isfile(path):
-        return {}
-    return {'path': os.path.abspath(path)}
-
-
 def above_standard(fd: int) -> int:
     """Move a descriptor off 0 to 2, where it lands if those are closed."""
     if fd > 2:

@@ -221,6 +221,26 @@ class TestPrograms(ParentTestCase):
             code, output = self.run_to_end(command=command)
             self.assertEqual((0, 'ran c'), (code, output[:5]), output)
 
+    def test_after_an_import_of_multiprocessing(self):
+        """Which makes __mp_main__ another name of whatever is __main__."""
+        self.write(
+            'importing.py',
+            SERVICE + 'import multiprocessing\nclass Other(Service): pass\n',
+        )
+        path = self.write(
+            'later.py',
+            SERVICE
+            + textwrap.dedent('''
+            if __name__ == '__main__':
+                import importing
+                for cls in (importing.Other, Service):
+                    made = make(cls)
+                    made.run_periodic_tasks_in_parallel('c', processes=1)
+            '''),
+        )
+        code, output = self.run_to_end(command=[sys.executable, str(path)])
+        self.assertEqual((0, 'ran c\nran c\n'), (code, output))
+
     def test_no_guard(self):
         path = self.write(
             'unguarded.py',
