@@ -54,17 +54,17 @@ class ThreadingBackend(base.Backend):
         """Let the system wait for a descriptor."""
         return base.is_readable(fd, timeout)
 
-    def process_pool(self, processes: int | None = None) -> Any:
-        """Give the spawn pool: :mod:`oslo_periodic.process`.
+    def process_pool(self, processes: int | None = None) -> base.ProcessPool:
+        """Return the spawn pool: :mod:`oslo_periodic.process`.
 
-        The worker processes are shared by all that ask this backend.
+        All pools of this backend share the worker processes.
 
         :param processes: how many processes at most; None means one for
             each CPU that this process may use.
         :raises ValueError: if ``processes`` is less than 1.
         :raises UnsupportedBackendError: if threads are monkey-patched.
         """
-        # Here, so that whoever runs no processes does not load their code.
+        # Not at import: most processes run no worker processes.
         from oslo_periodic.process import _pool
         from oslo_periodic.process import _workers
 
@@ -77,7 +77,7 @@ class ThreadingBackend(base.Backend):
             if self._workers is None or self._workers.closed:
                 self._workers = _workers.Workers()
                 weakref.finalize(self, self._workers.close)
-        return _pool.ProcessPool(self._workers, processes)
+        return _pool.SpawnPool(self._workers, processes)
 
     def close(self) -> None:
         """End the worker processes."""

@@ -19,7 +19,7 @@ import sys
 
 #: True in a worker process while it imports the program's main module.
 importing = False
-#: The main module that this process has imported, as `describe` gave it.
+#: The main module that this process has, as `describe` gave it elsewhere.
 _imported: dict[str, str] | None = None
 
 
@@ -54,8 +54,11 @@ def ensure(main: dict[str, str]) -> None:
     """
     global importing, _imported
 
+    if main and main == _imported:
+        return
     # multiprocessing may have imported it before, or this process was forked.
-    if main and main in (_imported, describe()):
+    if main and main == describe():
+        _imported = main
         return
     if not main:
         raise ImportError(
