@@ -145,6 +145,17 @@ class Backend(abc.ABC):
         :raises ValueError: if ``workers`` is less than 1.
         """
 
+    def named_worker_pool(self, workers: int, name: str) -> futures.Executor:
+        """Make a worker pool whose threads carry a name, if they can.
+
+        The base class ignores the name. A backend whose threads have names
+        overrides this, and calls them ``<name>_0``, ``<name>_1`` and so on.
+
+        :param workers: as for :meth:`worker_pool`.
+        :param name: what the pool is for, such as ``periodic-worker``.
+        """
+        return self.worker_pool(workers)
+
     def wait_readable(self, fd: int, timeout: float | None = None) -> bool:
         """Wait until a descriptor has something to read.
 
