@@ -23,6 +23,12 @@ The author of a backend derives a test case and gets all rules tested::
         def make_backend(self):
             return MyBackend()
 
+A backend with a process pool of its own gets the rules of pools tested, too::
+
+    class TestMyPool(testing.ProcessPoolConformance, unittest.TestCase):
+        def make_pool(self):
+            return MyBackend().process_pool(2)
+
 A failure names the rule that was broken. If threads of execution share a
 native thread, run it in a process that is set up as a service's would be
 (monkey-patched or not).
@@ -32,6 +38,7 @@ from __future__ import annotations
 
 from oslo_periodic._conformance import _events
 from oslo_periodic._conformance import _pools
+from oslo_periodic._conformance import _process_rules
 from oslo_periodic._conformance import _runner
 from oslo_periodic._conformance import _ticks
 from oslo_periodic._conformance import _waiting
@@ -53,4 +60,20 @@ class BackendConformance(
 
     def make_backend(self) -> base.Backend:
         """Make the backend under test; override this."""
+        raise NotImplementedError
+
+
+class ProcessPoolConformance(
+    _process_rules.RunRules,
+    _process_rules.FailureRules,
+    _process_rules.EndRules,
+):
+    """Tests of every rule of a process pool; mix it into a test case.
+
+    ``patience`` is how many seconds a run may take, starts of processes
+    included; 60 unless a test case says otherwise.
+    """
+
+    def make_pool(self) -> base.ProcessPool:
+        """Make the pool under test, of two processes; override this."""
         raise NotImplementedError

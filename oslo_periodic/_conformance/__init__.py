@@ -14,5 +14,6 @@
 
 `_rules` makes a test of a rule. The rules of backends are in `_events`,
 `_pools`, `_waiting`, `_ticks` and `_runner`, those of process pools in
-`_processes`; `_calls` is what the worker processes run for these.
+`_process_rules`; `_calls` is what the worker processes run for these, and
+`_tasks` and `_processes` are what tests share.
 """

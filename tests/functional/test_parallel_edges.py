@@ -16,6 +16,8 @@ import logging
 import os
 import resource
 import signal
+import sys
+import textwrap
 import threading
 import time
 
@@ -190,7 +192,59 @@ class TestDriversThatFail(test_parallel.ParallelTestCase):
         self.check('run_periodic_tasks_in_parallel')
 
 
+class TestPoolOfAThirdParty(test_parallel.ParallelTestCase):
+    """Ticks on a pool that is written against the public interface."""
+
+    backend = 'executor'
+
+    def setUp(self):
+        super().setUp()
+        self.pool = self.selected.backend.process_pool(2)
+        self.selected.backend.process_pool = lambda processes=None: self.pool
+        self.addCleanup(self.pool.close)
+
+    def test_tasks_run(self):
+        service = self.make(faults.one, faults.fail, faults.say_context)
+        exc = self.assertRaises(
+            ValueError, self.tick, service, {'a': 1}, raise_on_error=True
+        )
+        self.assertIn('in fail', str(exc.__cause__))
+        self.assertEqual(["context {'a': 1}", 'one'], self.said())
+        self.again(service)
+        self.tick(service)
+        self.assertEqual(['context None', 'one'], self.said())
+
+    def test_tasks_end(self):
+        service = self.make(faults.hang, faults.kill_itself, faults.one)
+        self.tick(service, timeout=0.5)
+        self.assertEqual(['hangs', 'one'], self.said())
+        self.assertIn('Error during Service.hang', self.log.output)
+        self.assertIn('Error during Service.kill_itself', self.log.output)
+
+    def test_lost_changes(self):
+        self.tick(self.make(faults.change))
+        self.assertIn('fresh, path', self.log.output)
+
+
 class TestPrograms(test_parallel_parent.ParentTestCase):
+    def test_a_class_in_the_main_program_of_another_pool(self):
+        path = self.write(
+            'guarded.py',
+            test_parallel_parent.SERVICE
+            + textwrap.dedent("""
+            if __name__ == '__main__':
+                from oslo_periodic import backends
+                backends.init_backend('executor')
+                make().run_periodic_tasks_in_parallel('c', processes=1)
+            """),
+        )
+        for command in (
+            [sys.executable, str(path)],
+            [sys.executable, '-m', 'guarded'],
+        ):
+            code, output = self.run_to_end(command=command)
+            self.assertEqual((0, 'ran c\n'), (code, output))
+
     def test_modules_of_the_current_directory_are_not_imported(self):
         self.write('json.py', 'raise SystemExit("imported")')
         code, output = self.run_to_end(
