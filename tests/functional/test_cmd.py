@@ -300,7 +300,6 @@ class CommandTestCase(base.TestCase):
             for name, value in os.environ.items()
             if not name.startswith(('OS_', 'OSLO_PERIODIC_'))
         }
-        variables['PYTHONWARNINGS'] = 'ignore'
         if environment is not None:
             variables[VARIABLE] = environment
         command = Command(arguments, self.directory, variables)

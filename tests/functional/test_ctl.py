@@ -128,7 +128,7 @@ class CtlTestCase(test_cmd.CommandTestCase):
             for name, value in os.environ.items()
             if not name.startswith(('OS_', 'OSLO_PERIODIC_'))
         }
-        environment.update({'PYTHONWARNINGS': 'ignore', **variables})
+        environment.update(variables)
         command = test_cmd.Command(arguments, self.directory, environment)
         self.addCleanup(command.close)
         return command

@@ -119,7 +119,7 @@ class NotifyTestCase(test_cmd.CommandTestCase):
                 ('OS_', 'OSLO_PERIODIC_', 'NOTIFY_', 'WATCHDOG_')
             )
         }
-        environment.update({'PYTHONWARNINGS': 'ignore', **variables})
+        environment.update(variables)
         command = test_cmd.Command(
             [
                 'run',
