@@ -26,7 +26,7 @@ import time
 import testscenarios
 
 from tests import base
-from tests.functional import test_cmd
+from tests.helpers import commands
 
 CONTROL_SOCKET = 'OS_OSLO_PERIODIC__CONTROL_SOCKET'
 #: Seconds within which a process ends that does not wait for its tasks, and
@@ -100,7 +100,7 @@ SERVICES = """
 """
 
 
-class CtlTestCase(test_cmd.CommandTestCase):
+class CtlTestCase(commands.CommandTestCase):
     #: The backend of the services.
     name = 'threading'
 
@@ -129,7 +129,7 @@ class CtlTestCase(test_cmd.CommandTestCase):
             if not name.startswith(('OS_', 'OSLO_PERIODIC_'))
         }
         environment.update(variables)
-        command = test_cmd.Command(arguments, self.directory, environment)
+        command = commands.Command(arguments, self.directory, environment)
         self.addCleanup(command.close)
         return command
 
