@@ -25,12 +25,11 @@ import fixtures
 
 from oslo_periodic import exceptions
 from oslo_periodic import periodic_task
-from tests.functional import faults
-from tests.functional import test_parallel
-from tests.functional import test_parallel_parent
+from tests.helpers import faults
+from tests.helpers import ticks
 
 
-class TestEdges(test_parallel.ParallelTestCase):
+class TestEdges(ticks.ParallelTestCase):
     def test_descriptors_above_1023(self):
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if hard < 2048:
@@ -69,7 +68,7 @@ class TestEdges(test_parallel.ParallelTestCase):
 
     def test_a_signal_handler_that_logs(self):
         service = self.make(faults.log_in_a_signal_handler)
-        self.tick(service, timeout=test_parallel.BOUND)
+        self.tick(service, timeout=ticks.BOUND)
         self.assertEqual(['handled'], self.said())
         self.wait_for_log('2999')
 
@@ -89,7 +88,7 @@ class TestEdges(test_parallel.ParallelTestCase):
         thread.start()
         self.await_said('hangs')
         backend.close()
-        thread.join(test_parallel.BOUND)
+        thread.join(ticks.BOUND)
         self.assertFalse(thread.is_alive())
         self.assertIn('closed', raised[0])
         self.assertEqual([], workers._idle)
@@ -100,7 +99,7 @@ class TestEdges(test_parallel.ParallelTestCase):
         self.assertIn('two', self.said())
 
     def await_said(self, text):
-        deadline = time.monotonic() + test_parallel.BOUND
+        deadline = time.monotonic() + ticks.BOUND
         while not self.path.exists() or text not in self.path.read_text():
             self.assertLess(time.monotonic(), deadline)
             time.sleep(0.01)
@@ -112,7 +111,7 @@ class TestEdges(test_parallel.ParallelTestCase):
         for worker in self.workers():
             os.kill(worker.pid, signal.SIGKILL)
         for worker in self.workers():
-            self.assertTrue(worker.has_ended(test_parallel.BOUND))
+            self.assertTrue(worker.has_ended(ticks.BOUND))
         self.said()
         self.again(service)
         self.tick(service, processes=6)
@@ -155,7 +154,7 @@ class Extended(faults.Service):
     """Gets a task at run time, in the parent alone."""
 
 
-class TestDriversThatFail(test_parallel.ParallelTestCase):
+class TestDriversThatFail(ticks.ParallelTestCase):
     """What raises where only our own code should run."""
 
     def setUp(self):
@@ -192,7 +191,7 @@ class TestDriversThatFail(test_parallel.ParallelTestCase):
         self.check('run_periodic_tasks_in_parallel')
 
 
-class TestPoolOfAThirdParty(test_parallel.ParallelTestCase):
+class TestPoolOfAThirdParty(ticks.ParallelTestCase):
     """Ticks on a pool that is written against the public interface."""
 
     backend = 'executor'
@@ -226,11 +225,11 @@ class TestPoolOfAThirdParty(test_parallel.ParallelTestCase):
         self.assertIn('fresh, path', self.log.output)
 
 
-class TestPrograms(test_parallel_parent.ParentTestCase):
+class TestPrograms(ticks.ParentTestCase):
     def test_a_class_in_the_main_program_of_another_pool(self):
         path = self.write(
             'guarded.py',
-            test_parallel_parent.SERVICE
+            ticks.SERVICE
             + textwrap.dedent("""
             if __name__ == '__main__':
                 from oslo_periodic import backends
