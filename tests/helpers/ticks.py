@@ -163,7 +163,6 @@ class ParentTestCase(base.TestCase):
         }
         environment.pop('OSLO_PERIODIC_TEST_MONKEY_PATCH', None)
         environment['PYTHONPATH'] = f'{ROOT}:{self.directory}'
-        environment['PYTHONWARNINGS'] = 'ignore'
         kwargs.setdefault('stdout', subprocess.PIPE)
         kwargs.setdefault('stderr', subprocess.STDOUT)
         environment.pop('PYTHONUNBUFFERED', None)
