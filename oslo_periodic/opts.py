@@ -15,18 +15,24 @@
 from __future__ import annotations
 
 import copy
+import enum
 import math
 from typing import Any
 
 from oslo_config import cfg
 from oslo_config import types
 
-from oslo_periodic.declare import _policy
 from oslo_periodic import backends
+from oslo_periodic.declare import _policy
+from oslo_periodic import status
 
 GROUP = 'oslo_periodic'
 #: What the name of each task's group begins with.
 TASK_GROUP = 'periodic_task:'
+
+
+def _values(choices: type[enum.StrEnum]) -> list[str]:
+    return [choice.value for choice in choices]
 
 
 class Seconds(types.Float):
@@ -149,8 +155,8 @@ runner_opts: list[cfg.Opt] = [
 default_opts: list[cfg.Opt] = [
     cfg.StrOpt(
         'default_overlap',
-        default=_policy.DEFAULT.overlap,
-        choices=_policy.CHOICES['overlap'],
+        default=str(_policy.DEFAULT.overlap),
+        choices=_values(status.Overlap),
         mutable=True,
         help='The overlap of tasks that say nothing else: what becomes of a '
         'run that is due while the task still runs. "skip" skips it; "queue" '
@@ -158,8 +164,8 @@ default_opts: list[cfg.Opt] = [
     ),
     cfg.StrOpt(
         'default_missed',
-        default=_policy.DEFAULT.missed,
-        choices=_policy.CHOICES['missed'],
+        default=str(_policy.DEFAULT.missed),
+        choices=_values(status.Missed),
         mutable=True,
         help='The missed policy of tasks that say nothing else: what becomes '
         'of runs that were missed, because the task ran for too long or was '
@@ -179,8 +185,8 @@ default_opts: list[cfg.Opt] = [
     ),
     cfg.StrOpt(
         'default_isolation',
-        default=_policy.DEFAULT.isolation,
-        choices=_policy.CHOICES['isolation'],
+        default=str(_policy.DEFAULT.isolation),
+        choices=_values(status.Isolation),
         mutable=True,
         help='The isolation of tasks that say nothing else: whether a '
         'PeriodicRunner runs them in a "thread" of this process or in a '
@@ -218,11 +224,15 @@ task_opts: list[cfg.Opt] = [
     *(
         cfg.StrOpt(
             name,
-            choices=_policy.CHOICES[name],
+            choices=_values(choices),
             mutable=True,
             help=f'As [{GROUP}] default_{name}, for this task.',
         )
-        for name in ('overlap', 'missed', 'isolation')
+        for name, choices in (
+            ('overlap', status.Overlap),
+            ('missed', status.Missed),
+            ('isolation', status.Isolation),
+        )
     ),
     cfg.BoolOpt(
         'spread',
@@ -260,3 +270,24 @@ def register(conf: Any) -> None:
     conf.register_opts(periodic_opts)
     if isinstance(conf, cfg.ConfigOpts):
         conf.register_opts(group_opts, group=GROUP)
+
+
+def register_task(
+    conf: cfg.ConfigOpts, class_name: str, task_name: str
+) -> None:
+    """Register the group of a task.
+
+    It happens on its own where a configuration file or the environment has
+    the group; code that sets an option of it, as a test does, calls this
+    first.
+
+    :param conf: the configuration.
+    :param class_name: the name of the class.
+    :param task_name: the name of the task.
+    """
+    group = task_group(class_name, task_name)
+    for option in task_opts:
+        try:
+            conf.register_opt(option, group=group)
+        except cfg.DuplicateOptError:
+            pass  # The service has registered it, with a default of its own.

@@ -16,27 +16,32 @@
 A tick of :class:`~oslo_periodic.periodic_task.PeriodicTasks` runs the due
 tasks one after the other, so each waits for the slowest before it. A
 :class:`PeriodicRunner` hands each task that is due to a bounded pool of
-workers of the chosen backend, and sleeps until the next is due.
+workers of the chosen backend, and sleeps until the next one is due.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+import functools
 import logging
 import sys
 import threading
+import time
 from typing import Any
 
-from oslo_periodic.config import _groups
-from oslo_periodic.config import _options
 from oslo_periodic import backends
 from oslo_periodic.backends import base
-from oslo_periodic import exceptions
-from oslo_periodic import opts
-from oslo_periodic import periodic_task
+from oslo_periodic.config import _apply
+from oslo_periodic.config import _groups
+from oslo_periodic.config import _options
+from oslo_periodic.config import _reload
+from oslo_periodic.core import _task_set
 from oslo_periodic.drivers import _engine
 from oslo_periodic.drivers import _execution
+from oslo_periodic import exceptions
 from oslo_periodic.operate import _commands
+from oslo_periodic.operate import _surface
+from oslo_periodic import opts
 from oslo_periodic import status
 
 __all__ = ('PeriodicRunner', 'cancel_event')
@@ -45,12 +50,12 @@ LOG = logging.getLogger(__name__)
 
 
 def cancel_event() -> base.Event:
-    """Return the event that asks the task that calls this to end.
+    """Return the event that asks the calling task to end.
 
-    It is set when the run is over its timeout, or when the runner is stopped
-    and does not wait any longer. A native thread cannot be ended from
-    outside, so a task that may run for long looks at it now and then, or
-    waits on it instead of sleeping. Outside of a runner it is never set.
+    It is set when the run exceeds its timeout, or when the runner is stopped
+    and does not wait any longer. A native thread cannot be killed, so a task
+    that may run for long checks the event now and then, or waits on it instead
+    of sleeping. Outside a runner it is never set.
     """
     run = _execution.current.get()
     if run is None:
@@ -62,22 +67,25 @@ class PeriodicRunner:
     """A timer and a bounded pool of workers for periodic tasks.
 
     Its methods are those of :class:`oslo_service.service.Service`. Each task
-    runs in a worker of its own, so tasks of one instance run at the same
-    time: what they share has to stand that. A task never overlaps itself.
+    runs in a worker of its own, so tasks of one instance run at the same time:
+    their shared data has to allow that. A task never overlaps itself.
     """
 
     def __init__(
-        self, tasks: Any, context: Any = None, conf: Any = None
+        self,
+        tasks: Any,
+        context: Any = None,
+        conf: Any = None,
     ) -> None:
-        """Bring tasks together; nothing runs yet.
+        """Describe the runner; nothing runs yet.
 
         :param tasks: an instance of PeriodicTasks, or several.
-        :param context: given to each task; if it can be called, it is, for
-            each run.
-        :param conf: what the options of ``[oslo_periodic]`` are read from;
-            that of the first instance by default.
+        :param context: passed to each task; a callable is called for each
+            run.
+        :param conf: the source of the options of ``[oslo_periodic]``; by
+            default that of the first instance.
         :raises ValueError: if there is no instance.
-        :raises RunnerError: if the configuration makes no sense.
+        :raises RunnerError: if the configuration is invalid.
         """
         if not isinstance(tasks, Iterable):
             tasks = [tasks]
@@ -88,44 +96,62 @@ class PeriodicRunner:
         self._conf = self._instances[0].conf if conf is None else conf
         opts.register(self._conf)
         self._settings = _read_settings(self._conf)
-        # A signal handler may stop what it has interrupted the start of.
+        # Reentrant: a signal handler may stop a runner that is starting.
         self._lock = threading.RLock()
-        #: What there is since the last start.
+        #: What exists since the last start.
         self._engine: _engine.Engine | None = None
+        self._surface: _surface.Surface | None = None
+
+    @property
+    def _task_sets(self) -> list[_task_set.TaskSet]:
+        return [instance._periodic_state for instance in self._instances]
 
     # The methods of a service.
 
     def start(self) -> None:
         """Start the timer and the workers; after a stop, too.
 
-        :raises RunnerError: if it runs, or cannot be started.
-        :raises BackendError: if the backend cannot be had, or has no
+        :raises RunnerError: if the runner is running, or cannot start.
+        :raises BackendError: if the backend cannot be loaded, or has no
             processes and a task needs one.
         """
         caller = sys._getframe(1)
         with self._lock:
             if self._running is not None:
-                raise exceptions.RunnerError('the runner was started before')
+                raise exceptions.RunnerError('the runner is already started')
             backend = backends.selector.use(
                 'the start of a PeriodicRunner at '
                 f'{caller.f_code.co_filename}:{caller.f_lineno}'
             )
             self._settings = _read_settings(self._conf)
-            _commands.check_isolation(self._instances, backend)
-            engine = self._engine = _engine.Engine(
-                self._instances, self._context, backend, self._settings
-            )
-            # A stop that comes meanwhile waits for the end of this.
-            try:
-                engine.start(_commands.commands(self))
-            except (RuntimeError, exceptions.RunnerError) as exc:
-                engine.close()
-                raise exceptions.RunnerError(
-                    f'the runner of the periodic tasks cannot start: {exc}'
-                ) from exc
+            _engine.check_isolation(self._task_sets, backend)
+            surface = self._start(backend)
         _groups.check_groups(self._conf)
-        _groups.follow(self._conf, self)
-        engine.manager.notify('READY=1')
+        _groups.follow(self._conf, self, PeriodicRunner.reload)
+        surface.manager.notify('READY=1')
+
+    def _start(self, backend: base.Backend) -> _surface.Surface:
+        engine = _engine.Engine(
+            [_member(instance) for instance in self._instances],
+            self._context,
+            backend,
+            self._settings.workers,
+        )
+        surface = _surface.Surface(
+            engine, lambda: self._settings.overdue_factor
+        )
+        self._engine, self._surface = engine, surface
+        try:
+            surface.start(
+                self._settings.control_socket, _commands.commands(self)
+            )
+            engine.start()
+        except (RuntimeError, exceptions.RunnerError) as exc:
+            _close(engine, surface)
+            raise exceptions.RunnerError(
+                f'the periodic task runner cannot start: {exc}'
+            ) from exc
+        return surface
 
     @property
     def _running(self) -> _engine.Engine | None:
@@ -137,34 +163,40 @@ class PeriodicRunner:
     ) -> bool:
         """Start no more runs, and wait for those that are running.
 
-        What still runs at the end of the timeout is named in the log, with
-        the time since when and the stack, and is ended as far as the backend
-        can. What was due and had no worker stays due. A task may call this;
-        its own run is not waited for.
+        Runs that have not ended at the timeout are logged, with their
+        duration and stack, and are ended as far as the backend can. Tasks that
+        were due and had no worker stay due. A task may call this; its own run
+        is not waited for.
 
-        :param graceful: False does not wait. It may be called so while
-            another call is waiting, which is over then.
+        :param graceful: False does not wait. Such a call also ends the wait
+            of another one.
         :param timeout: seconds to wait at most; None means
             ``[oslo_periodic] graceful_stop_timeout``.
-        :returns: whether everything has ended by itself.
+        :returns: whether all runs have ended on their own.
         """
         with self._lock:
-            engine = self._running
-        if engine is None:
+            engine, surface = self._running, self._surface
+        if engine is None or surface is None:
             return True
-        return engine.stop(
-            _engine.stop_deadline(self._settings, graceful, timeout)
-        )
+        if timeout is None:
+            timeout = self._settings.graceful_stop_timeout
+        if not engine.dispatcher.stopping:
+            surface.manager.notify('STOPPING=1')
+        try:
+            return engine.stop(time.monotonic() + (timeout if graceful else 0))
+        finally:
+            # Also where this green thread is killed meanwhile.
+            _close(engine, surface)
 
     def wait(self) -> None:
         """Wait until the runner was stopped.
 
-        :raises RunnerError: if the runner itself has failed, or it is a task
-            of a runner that waits.
+        :raises RunnerError: if the runner itself has failed, or a task of a
+            runner calls this.
         """
         if _execution.current.get() is not None:
             raise exceptions.RunnerError(
-                'a periodic task cannot wait for the end of a runner'
+                'a periodic task cannot wait for a runner to end'
             )
         engine = self._engine
         if engine is None:
@@ -172,35 +204,35 @@ class PeriodicRunner:
         engine.over.wait()
         if engine.failure is not None:
             raise exceptions.RunnerError(
-                'the runner of the periodic tasks has failed'
+                'the periodic task runner has failed'
             ) from engine.failure
 
     def reset(self) -> None:
-        """Read the options anew, as after a SIGHUP, and follow them.
+        """Read the options again, as after a SIGHUP, and apply changes.
 
-        Where the configuration files were mutated, this has happened by
-        itself.
+        ``mutate_config_files`` does this on its own.
         """
         for instance in self._instances:
-            instance._periodic_state.reload(instance.conf)
+            _reload.reload(instance._periodic_state, instance.conf)
         self.reload(self._conf)
 
     def reload(self, conf: Any) -> None:
-        """Read the options of the runner itself anew."""
+        """Read the options of the runner itself again."""
         self._settings = _options.runner_settings(conf, self._settings)
         engine = self._running
         if engine is None:
             return
-        engine.reload(self._settings)
+        engine.dispatcher.set_workers(self._settings.workers)
+        engine.dispatcher.wake.set()
         try:
-            _commands.check_isolation(self._instances, engine.backend)
+            _engine.check_isolation(self._task_sets, engine.backend)
         except exceptions.UnsupportedBackendError as exc:
             LOG.error('%(error)s', {'error': exc})
 
-    # What operators do.
+    # For operators.
 
     def periodic_state(self) -> list[status.TaskState]:
-        """Return what is known of each task of each instance."""
+        """Return the state of each task of each instance."""
         return [
             state
             for instance in self._instances
@@ -208,27 +240,30 @@ class PeriodicRunner:
         ]
 
     def status(self) -> dict[str, Any]:
-        """Return everything that is known, in what JSON has."""
-        return _commands.status(self, self._instances)
+        """Return the state of the runner and its tasks, in types of JSON."""
+        engine, surface = self._running, self._surface
+        reason = _not_running
+        if engine is not None and surface is not None:
+            now = engine.clock.now()
+            reason = functools.partial(surface.health.reason, now=now)
+        return _commands.status(
+            self._task_sets,
+            backends.get_backend().name,
+            self.workers,
+            self.health(),
+            reason,
+        )
 
     def health(self) -> list[str]:
-        """Say what is wrong: nothing, if the list is empty.
+        """Return what is wrong; an empty list if the runner is healthy.
 
-        A task is wrong that is late by more than ``[oslo_periodic]
-        overdue_factor`` of its spacings; and a runner that does not run, or
-        whose timer does not turn.
+        A task that is late by more than ``[oslo_periodic] overdue_factor`` of
+        its spacings is wrong, and so is a runner that is not running or whose
+        timer loop does not run.
         """
-        engine = self._running
-        if engine is None:
-            return ['The runner does not run']
-        return [str(problem) for problem in engine.problems()]
-
-    def explain(self, key: tuple[int, int]) -> str:
-        """Say why a task does not start now; for :meth:`status`."""
-        engine = self._running
-        if engine is None:
-            return 'the runner does not run'
-        return engine.health.reason(key, periodic_task.now())
+        if self._running is None or self._surface is None:
+            return ['The runner is not running']
+        return [str(problem) for problem in self._surface.problems()]
 
     @property
     def workers(self) -> tuple[int, int]:
@@ -239,42 +274,61 @@ class PeriodicRunner:
         return len(engine.dispatcher.runs), engine.dispatcher.workers
 
     def pause(self, task: str) -> list[str]:
-        """Keep a task from starting, until it is resumed.
+        """Keep a task from starting until it is resumed.
 
-        :param task: its name, with that of its class or alone.
-        :returns: the full names of what is paused.
+        :param task: its name, with the name of its class or without.
+        :returns: the full names of the paused tasks.
         :raises RunnerError: if there is no such task.
         """
-        return _commands.pause(self._instances, task)
+        return _commands.pause(self._task_sets, task)
 
     def resume(self, task: str) -> list[str]:
-        """Let a task start again that was paused.
+        """Let a paused task start again.
 
-        :param task: its name, with that of its class or alone.
-        :returns: the full names of what is resumed.
+        :param task: its name, with the name of its class or without.
+        :returns: the full names of the resumed tasks.
         :raises RunnerError: if there is no such task.
         """
-        return _commands.resume(self._instances, task, periodic_task.now())
+        return _commands.resume(self._task_sets, task)
 
     def run(self, task: str) -> list[str]:
-        """Run a task now, paused or not; its grid stays as it is.
+        """Run a task now, paused or not; its grid does not move.
 
-        :param task: its name, with that of its class or alone.
-        :returns: the full names of what is to run.
+        :param task: its name, with the name of its class or without.
+        :returns: the full names of the tasks that will run.
         :raises RunnerError: if there is no such task, it is running, or the
-            runner does not run.
+            runner is not running.
         """
         engine = self._running
         if engine is None or engine.dispatcher.stopping:
-            raise exceptions.RunnerError('the runner does not run')
-        return _commands.run(engine.dispatcher, task, periodic_task.now())
+            raise exceptions.RunnerError('the runner is not running')
+        return _commands.run(engine, task)
 
     def request_stop(self) -> None:
-        """Stop, and do not wait for that."""
+        """Stop, without waiting for it."""
         engine = self._running
         if engine is not None:
-            LOG.info('The runner of the periodic tasks was asked to stop')
-            engine.submit(self.stop)
+            LOG.info('Stop of the periodic task runner requested')
+            engine.submit(self.stop, 'periodic-stop')
+
+
+def _member(instance: Any) -> _execution.Member:
+    tasks = instance._periodic_state
+    return _execution.Member(
+        tasks,
+        instance,
+        _apply.ExternalGate(tasks, instance),
+        lambda timeout: _options.process_settings(instance.conf, timeout),
+    )
+
+
+def _close(engine: _engine.Engine, surface: _surface.Surface) -> None:
+    surface.close()
+    engine.close()
+
+
+def _not_running(ref: _task_set.Ref) -> str:
+    return 'the runner is not running'
 
 
 def _read_settings(conf: Any) -> _options.RunnerSettings:
@@ -282,5 +336,5 @@ def _read_settings(conf: Any) -> _options.RunnerSettings:
         return _options.runner_settings(conf)
     except ValueError as exc:
         raise exceptions.RunnerError(
-            f'[oslo_periodic] says something that makes no sense: {exc}'
+            f'invalid value in [oslo_periodic]: {exc}'
         ) from exc

@@ -11,11 +11,11 @@
 # under the License.
 
 
-"""What is known of a task: the types that ``periodic_state`` returns.
+"""The state of a task: the types that ``periodic_state`` returns.
 
-Times are of the clock of the ticks, :func:`oslo_periodic.periodic_task.now`,
-which does not follow the time of day when that is set. Lengths of time are
-seconds.
+Times are on the clock of the ticks, :func:`oslo_periodic.periodic_task.now`,
+which is monotonic: setting the time of day does not change it. Durations are
+in seconds.
 """
 
 from __future__ import annotations
@@ -24,46 +24,72 @@ import enum
 from typing import NamedTuple
 
 
+class Overlap(enum.StrEnum):
+    """What happens to a run that is due while the task is running."""
+
+    #: The run is skipped.
+    SKIP = 'skip'
+    #: One run is queued; it starts when the current one has ended.
+    QUEUE = 'queue'
+
+
+class Missed(enum.StrEnum):
+    """What happens to runs that were missed."""
+
+    #: The next run on the grid stands for them.
+    COALESCE = 'coalesce'
+    #: The task runs once, at once.
+    RUN_ONCE = 'run_once'
+
+
+class Isolation(enum.StrEnum):
+    """Where a runner runs a task."""
+
+    THREAD = 'thread'
+    #: In a worker process, on a copy of the instance.
+    PROCESS = 'process'
+
+
 class Outcome(enum.StrEnum):
-    """How a run has ended."""
+    """How a run ended."""
 
     SUCCESS = 'success'
-    #: It raised an exception.
+    #: The task raised an exception.
     FAILURE = 'failure'
-    #: It was longer than its timeout, whether or not it could be ended.
+    #: The run exceeded its timeout, whether or not it could be ended.
     TIMEOUT = 'timeout'
-    #: It was ended because the runner was stopped.
+    #: The run was ended because the runner was stopped.
     STOPPED = 'stopped'
-    #: Its worker process died.
+    #: The worker process died.
     DIED = 'died'
 
 
 class Activity(enum.StrEnum):
-    """What a task does at the moment."""
+    """What a task is doing."""
 
-    #: It is not due.
+    #: The task is not due.
     IDLE = 'idle'
-    #: It is due, and has no worker yet, or its tick has not reached it.
+    #: The task is due, and no worker or tick has started it yet.
     WAITING = 'waiting'
     RUNNING = 'running'
-    #: An operator has paused it.
+    #: An operator has paused the task.
     PAUSED = 'paused'
-    #: It is not to run: by its decorator, or by the configuration.
+    #: The decorator or the configuration disables the task.
     DISABLED = 'disabled'
-    #: ``run_external_periodic_tasks`` leaves it to another process.
+    #: ``run_external_periodic_tasks = false`` leaves it to another process.
     EXTERNAL = 'external'
 
 
 class Skip(enum.StrEnum):
-    """Why a run that was due did not take place."""
+    """Why a run that was due did not happen."""
 
     #: The task was still running.
     OVERLAP = 'overlap'
-    #: No worker was free, or the runner or the process did not turn.
+    #: No worker was free, or the process did not run its timer in time.
     LATE = 'late'
     #: The task was paused.
     PAUSED = 'paused'
-    #: The configuration had disabled it for a while.
+    #: The configuration had disabled the task.
     DISABLED = 'disabled'
 
 
@@ -72,46 +98,47 @@ class Run(NamedTuple):
 
     start: float
     end: float
-    #: From when it was due to its start.
+    #: Seconds from the due time to the start.
     lateness: float
     outcome: Outcome
-    #: The class and the text of the exception, if there was one.
+    #: The class and the text of the exception, if the task raised one.
     error: str | None
 
 
 class TaskState(NamedTuple):
-    """What is known of one task."""
+    """The state of one task."""
 
     name: str
-    #: With the name of its class.
+    #: The class and the name: ``Manager.sync``.
     full_name: str
     activity: Activity
-    #: How it is run.
+    #: Seconds from one run to the next.
     spacing: float
-    overlap: str
-    missed: str
+    overlap: Overlap
+    missed: Missed
+    #: Seconds that a run may take; 0: no limit.
     timeout: float
-    isolation: str
+    isolation: Isolation
     spread: bool
-    #: When it is or was due next; None if it is not to run.
+    #: When the task is or was due next; None if it will not run.
     due: float | None
-    #: Since when it runs.
+    #: When the current run started; None if the task is not running.
     running_since: float | None
-    #: How late that run has started.
+    #: Seconds by which the current run started late.
     running_lateness: float | None
-    #: Where that run is; None if it cannot be had.
+    #: The source line that the current run executes; None if unknown.
     running_at: str | None
-    #: Counted since the instance was made.
+    #: Runs that have ended since the instance was made.
     runs: int
     failures: int
     #: Failures in a row, up to the last run.
     failures_in_a_row: int
-    #: Runs that did not take place, by reason.
+    #: Runs that were due and did not happen, by reason.
     skipped: dict[Skip, int]
-    #: The last runs, the latest at the end.
+    #: The most recent runs, oldest first.
     last_runs: tuple[Run, ...]
 
     @property
     def last(self) -> Run | None:
-        """The last run that has ended, if there is one."""
+        """The last run that has ended; None if there is none."""
         return self.last_runs[-1] if self.last_runs else None

@@ -21,6 +21,7 @@ from typing import Any
 
 from cliff import lister
 
+from oslo_periodic.declare import _attributes
 from oslo_periodic.declare import _task
 from oslo_periodic.cmd import _service
 from oslo_periodic.cmd import errors
@@ -102,7 +103,7 @@ def _described(cls: Any, name: str, task: Any) -> _task.Task:
         # An undecorated override says nothing of its schedule itself.
         described: _task.Task = collection.describe(name, task)
         return described
-    return _task.read(task, name)
+    return _attributes.read(task, name)
 
 
 def _place(task: Any) -> str:

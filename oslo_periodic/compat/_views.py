@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The reference's private attributes, as views over a schedule."""
+"""The reference's private attributes of instances, as views."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import MutableMapping
 import math
-import numbers
 from typing import Any
 
-from oslo_periodic.core import _schedule
+from oslo_periodic.core import _task_set
+from oslo_periodic.declare import _policy
 from oslo_periodic.declare import _task
 from oslo_periodic import exceptions
 
@@ -30,17 +30,18 @@ class _View(MutableMapping[str, Any]):
     """One column of a schedule, by task name.
 
     The names are those of the schedule: a value can be changed or, by
-    deleting it, reset, but no name can come or go.
+    deleting it, reset, but no name can be added or removed.
     """
 
-    def __init__(self, schedule: _schedule.Schedule) -> None:
-        self._schedule = schedule
+    def __init__(self, tasks: _task_set.TaskSet) -> None:
+        self._tasks = tasks
+        self._schedule = tasks.schedule
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._schedule.rows)
+        return iter([name for name, _row in self._schedule.items()])
 
     def __len__(self) -> int:
-        return len(self._schedule.rows)
+        return len(self._schedule)
 
     def __repr__(self) -> str:
         return repr(dict(self))
@@ -55,30 +56,34 @@ class _View(MutableMapping[str, Any]):
             del self[name]
 
     def _row(self, name: str) -> int:
-        try:
-            return self._schedule.rows[name]
-        except KeyError:
+        """Return the row of a task.
+
+        :raises KeyError: if there is no such task.
+        """
+        row = self._schedule.row(name)
+        if row is None:
             raise KeyError(
                 f'no periodic task {name!r}; add_periodic_task() adds one'
-            ) from None
+            )
+        return row
 
 
 class LastRunView(_View):
     """When each task ran last, on the clock of the ticks; None: never."""
 
     def __getitem__(self, name: str) -> float | None:
-        return self._schedule.last_run(self._schedule.rows[name])
+        return self._schedule.last_run(self._row(name))
 
-    def __setitem__(self, name: str, value: Any) -> None:
+    def __setitem__(self, name: str, value: object) -> None:
         row = self._row(name)
-        if value is not None and not (
-            isinstance(value, numbers.Real) and math.isfinite(value)
-        ):
-            raise exceptions.InvalidPeriodicTaskArg(
-                f'The last run of the periodic task {name!r} must be a time '
-                f'or None, not {value!r}.'
-            )
-        last_run: Any = value
+        last_run = None
+        if value is not None:
+            last_run = _policy.as_seconds(value)
+            if last_run is None or not math.isfinite(last_run):
+                raise exceptions.InvalidPeriodicTaskArg(
+                    f'The last run of the periodic task {name!r} must be a '
+                    f'time or None, not {value!r}.'
+                )
         self._schedule.set_last_run(row, last_run)
 
     def __delitem__(self, name: str) -> None:
@@ -88,28 +93,15 @@ class LastRunView(_View):
 class SpacingView(_View):
     """The seconds from one run of each task to the next."""
 
-    def __init__(
-        self,
-        schedule: _schedule.Schedule,
-        first: Callable[[int], Any],
-    ) -> None:
-        """View a schedule.
-
-        :param schedule: what is viewed.
-        :param first: gives the spacing that a row had at first.
-        """
-        super().__init__(schedule)
-        self._first = first
-
     def __getitem__(self, name: str) -> float:
-        return self._schedule.spacing[self._schedule.rows[name]]
+        return self._schedule.spacing(self._row(name))
 
-    def __setitem__(self, name: str, value: Any) -> None:
+    def __setitem__(self, name: str, value: object) -> None:
         row = self._row(name)
         self._schedule.set_spacing(row, _task.normal_spacing(value, name))
 
     def __delitem__(self, name: str) -> None:
-        self[name] = self._first(self._row(name))
+        self[name] = self._tasks.first_spacing(self._row(name))
 
 
 def _applying(method: str) -> Callable[..., Any]:
@@ -127,8 +119,8 @@ def _applying(method: str) -> Callable[..., Any]:
 class TaskList(list[tuple[str, Any]]):
     """The (name, function) pairs of an instance.
 
-    A change takes effect: what comes is scheduled, at the end of the order,
-    and what goes does not run again.
+    A change takes effect: an added task is scheduled, at the end of the
+    order, and a removed one does not run again.
     """
 
     def __init__(
@@ -146,48 +138,15 @@ for _method in (
     setattr(TaskList, _method, _applying(_method))
 
 
-class ReferenceAttributes:
-    """The reference's private attributes of an instance.
+def task_list(
+    tasks: _task_set.TaskSet,
+    apply: Callable[[list[tuple[str, Any]]], None],
+) -> TaskList:
+    """List the tasks of an instance as the reference does.
 
-    Services and their tests use them. PeriodicTasks derives from this.
+    :param tasks: the task set.
+    :param apply: called with the list after each change.
     """
-
-    # What the class itself has.
-    conf: Any
-    _periodic_state: Any
-
-    @staticmethod
-    def _periodic_now() -> float:
-        raise NotImplementedError
-
-    @property
-    def _periodic_tasks(self) -> list[tuple[str, Any]]:
-        state = self._periodic_state
-        tasks: list[tuple[str, Any]] = state.task_list(
-            self._periodic_set_tasks
-        )
-        return tasks
-
-    @_periodic_tasks.setter
-    def _periodic_tasks(self, pairs: list[tuple[str, Any]]) -> None:
-        self._periodic_set_tasks(pairs)
-
-    def _periodic_set_tasks(self, pairs: list[tuple[str, Any]]) -> None:
-        self._periodic_state.replace(self.conf, pairs, self._periodic_now())
-
-    @property
-    def _periodic_last_run(self) -> MutableMapping[str, Any]:
-        return LastRunView(self._periodic_state.schedule)
-
-    @_periodic_last_run.setter
-    def _periodic_last_run(self, values: dict[str, Any]) -> None:
-        self._periodic_last_run.update(values)
-
-    @property
-    def _periodic_spacing(self) -> MutableMapping[str, Any]:
-        state = self._periodic_state
-        return SpacingView(state.schedule, state.first_spacing)
-
-    @_periodic_spacing.setter
-    def _periodic_spacing(self, values: dict[str, Any]) -> None:
-        self._periodic_spacing.update(values)
+    schedule = tasks.schedule
+    pairs = [(name, schedule.function(row)) for name, row in schedule.items()]
+    return TaskList(pairs, apply)

@@ -11,62 +11,68 @@
 # under the License.
 
 
-"""The groups of tasks in the configuration files: typos and changes."""
+"""The groups of tasks in configuration files: changes and typos."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 import logging
 import pathlib
-from typing import Any
-from typing import Protocol
+from typing import TypeVar
 import weakref
 
 from oslo_config import cfg
 
+from oslo_periodic.core import _task_set
+from oslo_periodic.declare import _names
 from oslo_periodic import opts
 
 LOG = logging.getLogger('oslo_periodic.periodic_task')
 
-#: How alike a class's name and that of a group have to be for a typo.
-_ALIKE = 0.8
+#: The least similarity of a class's name to a group's for a typo.
+_CUTOFF = 0.8
 
-
-class Listener(Protocol):
-    """Who wants to know when a configuration has changed."""
-
-    def reload(self, conf: Any) -> None:
-        """Read the options anew."""
+_Follower = TypeVar('_Follower')
 
 
 class _Hook:
-    """What oslo.config calls when files were mutated."""
+    """What oslo.config calls when files were reloaded."""
 
     def __init__(self) -> None:
-        self.listeners: weakref.WeakSet[Any] = weakref.WeakSet()
-        #: What was told, so that it is told once.
-        self.told: set[tuple[str, str]] = set()
+        #: The function that applies a change, by the object it applies to.
+        self.followers: weakref.WeakKeyDictionary[
+            object, Callable[[object, object], None]
+        ] = weakref.WeakKeyDictionary()
+        #: The sections and options that were reported: once each.
+        self.reported: set[tuple[str, str]] = set()
 
-    def __call__(self, conf: Any, fresh: object) -> None:
-        for listener in list(self.listeners):
+    def __call__(self, conf: cfg.ConfigOpts, fresh: object) -> None:
+        for follower, reload in list(self.followers.items()):
             try:
-                listener.reload(conf)
+                reload(follower, conf)
             except Exception:
-                # The others have to hear of it all the same.
-                LOG.exception('A change of the configuration is not followed')
+                # The other followers must get the change all the same.
+                LOG.exception(
+                    'A change of the configuration could not be applied'
+                )
         check_groups(conf)
 
 
-#: By the id of the ConfigOpts that keeps it.
+#: By the id of the ConfigOpts, which keeps the hook alive.
 _hooks: weakref.WeakValueDictionary[int, _Hook]
 _hooks = weakref.WeakValueDictionary()
 
 
-def follow(conf: Any, listener: Listener) -> None:
-    """Have a listener reload after each ``mutate_config_files``.
+def follow(
+    conf: object,
+    follower: _Follower,
+    reload: Callable[[_Follower, object], None],
+) -> None:
+    """Call a function after each ``mutate_config_files``.
 
-    :param conf: a ConfigOpts; anything else never changes.
-    :param listener: who is told, as long as somebody else keeps it.
+    :param conf: a ConfigOpts; any other object never changes.
+    :param follower: the first argument of the call; it is kept weakly.
+    :param reload: called with the follower and the ConfigOpts.
     """
     if not isinstance(conf, cfg.ConfigOpts):
         return
@@ -74,14 +80,14 @@ def follow(conf: Any, listener: Listener) -> None:
     if hook is None:
         hook = _hooks[id(conf)] = _Hook()
         conf.register_mutate_hook(hook)
-    hook.listeners.add(listener)
+    hook.followers[follower] = reload  # type: ignore[assignment]
 
 
-def check_groups(conf: Any) -> None:
-    """Warn of groups that are for no task, and of unknown options in others.
+def check_groups(conf: object) -> None:
+    """Warn of groups that belong to no task, and of their unknown options.
 
-    It is done when the tasks are about to run for the first time, as all
-    instances have been made by then. Each mistake is told once.
+    It is called when tasks are about to run for the first time: by then all
+    instances have been made. Each mistake is logged once.
 
     :param conf: the configuration.
     """
@@ -96,45 +102,50 @@ def check_groups(conf: Any) -> None:
     if not sections:
         return
     tasks = [
-        f'{listener.owner.__name__}.{name}'
-        for listener in list(hook.listeners)
-        if hasattr(listener, 'owner')
-        for name in listener.task_names()
+        f'{follower.class_name}.{name}'
+        for follower in list(hook.followers)
+        if isinstance(follower, _task_set.TaskSet)
+        for name in follower.task_names()
     ]
-    # Groups' names are not case-sensitive to oslo.config.
+    # oslo.config ignores the case of groups' names.
     known = {task.lower() for task in tasks}
-    said = _sections(conf)
+    contents = _sections(conf)
     for section in sections:
         name = section[len(opts.TASK_GROUP) :]
         if name.lower() not in known:
-            if (section, '') not in hook.told:
-                hook.told.add((section, ''))
-                _tell_of_group(section, name, tasks)
+            if _first_time(hook, section):
+                _report_group(section, name, tasks)
             continue
-        for option in said.get(section, ()):
-            if (section, option) not in hook.told:
-                hook.told.add((section, option))
-                _tell_of_option(section, option)
+        for option in contents.get(section, ()):
+            if _first_time(hook, section, option):
+                _report_option(section, option)
 
 
-def _tell_of_group(section: str, name: str, tasks: list[str]) -> None:
+def _first_time(hook: _Hook, section: str, option: str = '') -> bool:
+    if (section, option) in hook.reported:
+        return False
+    hook.reported.add((section, option))
+    return True
+
+
+def _report_group(section: str, name: str, tasks: list[str]) -> None:
     class_name = name.partition('.')[0].lower()
-    mine = [t for t in tasks if t.partition('.')[0].lower() == class_name]
+    of_class = [t for t in tasks if t.partition('.')[0].lower() == class_name]
     if '.' not in name:
-        # The class was forgotten.
+        # The name of the class may be missing.
         short = {task.partition('.')[2]: task for task in tasks}
-        near = nearest(name, short, _ALIKE)
+        near = _names.nearest(name, short, _CUTOFF)
         near = short[near] if near else None
-    elif mine:
-        near = nearest(name, mine, 0.0)
+    elif of_class:
+        near = _names.nearest(name, of_class, 0.0)
     else:
         # The file may be shared with other processes of the service, which
         # have such a class.
-        near = nearest(name, tasks, _ALIKE)
+        near = _names.nearest(name, tasks, _CUTOFF)
     LOG.log(
         logging.WARNING if near else logging.INFO,
-        'The configuration has the group [%(group)s], and this process has '
-        'no such periodic task%(hint)s',
+        'The configuration has a group [%(group)s], but this process has no '
+        'periodic task of that name%(hint)s',
         {
             'group': section,
             'hint': f'; did you mean [{opts.TASK_GROUP}{near}]?'
@@ -144,44 +155,30 @@ def _tell_of_group(section: str, name: str, tasks: list[str]) -> None:
     )
 
 
-def _tell_of_option(section: str, option: str) -> None:
-    options = [opt.dest for opt in opts.task_opts]
-    if option.replace('-', '_') in options:
+def _report_option(section: str, option: str) -> None:
+    known = [opt.dest for opt in opts.task_opts]
+    if option.replace('-', '_') in known:
         return
     LOG.warning(
-        'The group [%(group)s] of the configuration sets %(option)s, which '
-        'no periodic task has; did you mean %(near)s?',
+        'The configuration group [%(group)s] sets %(option)s, which is not '
+        'an option of periodic tasks; did you mean %(near)s?',
         {
             'group': section,
             'option': option,
-            'near': nearest(option, options, 0.0),
+            'near': _names.nearest(option, known, 0.0),
         },
     )
 
 
-def nearest(name: str, known: Iterable[str], alike: float) -> str | None:
-    """Return what a mistyped name is most like.
-
-    :param name: what was typed.
-    :param known: the names that there are.
-    :param alike: from 0, anything will do, to 1, nothing but the name.
-    """
-    # Here, as hardly anybody needs it, and importing it takes its time.
-    import difflib
-
-    found = difflib.get_close_matches(name, sorted(known), 1, alike)
-    return found[0] if found else None
-
-
-def _sections(conf: Any) -> dict[str, dict[str, Any]]:
-    """Read what the files say, also where no option is registered for it."""
+def _sections(conf: cfg.ConfigOpts) -> dict[str, dict[str, list[str]]]:
+    """Read what the files set, registered as an option or not."""
     paths = [pathlib.Path(path) for path in conf.config_file or ()]
     for directory in conf.config_dir or ():
         paths += sorted(pathlib.Path(directory).glob('*.conf'))
-    sections: dict[str, dict[str, Any]] = {}
+    sections: dict[str, dict[str, list[str]]] = {}
     for path in paths:
         try:
             cfg.ConfigParser(str(path), sections).parse()
         except (OSError, cfg.ParseError):
-            pass  # Whoever has read it with success has told of it.
+            pass  # oslo.config reports it when it parses the file itself.
     return sections

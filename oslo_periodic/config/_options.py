@@ -10,40 +10,45 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What the options of our group say, once they are registered."""
+
+"""Read the options of the group of oslo.periodic."""
 
 from __future__ import annotations
 
 import logging
-from typing import Any
 from typing import NamedTuple
+from typing import TypeVar
 
 from oslo_config import cfg
 
 from oslo_periodic import backends
+from oslo_periodic.backends import base
 from oslo_periodic import exceptions
 from oslo_periodic import opts
 
 LOG = logging.getLogger('oslo_periodic.periodic_task')
 
+_Value = TypeVar('_Value')
 
-def read(conf: Any, option: cfg.Opt, last: Any, what: str) -> Any:
-    """Read an option of our group that may have been changed to nonsense.
 
-    :param conf: an object that :func:`opts.register` was called with; what is
-        no ConfigOpts says nothing.
+def read(conf: object, option: cfg.Opt, last: _Value, what: str) -> _Value:
+    """Read an option of our group that may have become invalid.
+
+    :param conf: an object that :func:`opts.register` was called with; only a
+        ConfigOpts has values.
     :param option: the option.
-    :param last: what holds, if what the configuration says is wrong; that is
-        logged then.
-    :param what: who keeps to that, for the log.
+    :param last: the value that is kept if the configuration is invalid; that
+        is logged.
+    :param what: the user of the value, for the log.
     """
     if not isinstance(conf, cfg.ConfigOpts):
         return last
     try:
-        return conf[opts.GROUP][option.dest]
+        value: _Value = conf[opts.GROUP][option.dest]
     except (ValueError, cfg.Error, RecursionError) as exc:
         LOG.error(
-            '%(what)s keeps to [%(group)s] %(option)s = %(value)s: %(error)s',
+            '%(what)s keeps using [%(group)s] %(option)s = %(value)s: '
+            '%(error)s',
             {
                 'what': what,
                 'group': opts.GROUP,
@@ -53,40 +58,47 @@ def read(conf: Any, option: cfg.Opt, last: Any, what: str) -> Any:
             },
         )
         return last
+    return value
 
 
-#: The fields of the pool's settings, by option.
-_PROCESS_FIELDS = {
-    'process_task_timeout': 'task_timeout',
-    'process_idle_timeout': 'idle_timeout',
-    'process_max_tasks': 'max_tasks',
-    'warn_lost_changes': 'watch_changes',
-}
+class ProcessSettings(NamedTuple):
+    """How tasks run in worker processes."""
+
+    pool: base.PoolSettings
+    #: Whether to look for attributes that a task changes in vain.
+    watch_changes: bool
 
 
-def process_settings(conf: Any, timeout: float | None) -> dict[str, Any]:
-    """Read how a parallel tick treats its tasks and workers.
+def process_settings(
+    conf: object, timeout: float | None = None
+) -> ProcessSettings:
+    """Read how tasks run in worker processes.
 
     :param conf: an object that :func:`opts.register` was called with.
-    :param timeout: seconds that a task may run, if not the option's.
-    :returns: the fields of the pool's settings.
+    :param timeout: seconds that a task may run, 0 for no limit; None means
+        the value of the option.
     :raises ValueError: if ``timeout`` is negative.
     """
-    settings = {
-        _PROCESS_FIELDS[option.dest]: read(
-            conf, option, option.default, 'A tick'
-        )
+    values = {
+        option.dest: read(conf, option, option.default, 'A tick')
         for option in opts.process_opts
     }
-    if timeout is not None:
-        if not timeout >= 0:
-            raise ValueError(f'timeout must not be negative: {timeout}')
-        settings['task_timeout'] = timeout
-    return settings
+    if timeout is None:
+        timeout = values['process_task_timeout']
+    elif not timeout >= 0:
+        raise ValueError(f'timeout must not be negative: {timeout}')
+    return ProcessSettings(
+        base.PoolSettings(
+            task_timeout=timeout,
+            idle_timeout=values['process_idle_timeout'],
+            max_tasks=values['process_max_tasks'],
+        ),
+        values['warn_lost_changes'],
+    )
 
 
 class RunnerSettings(NamedTuple):
-    """What a runner reads of its group; see the options."""
+    """The options of a runner; see their help texts."""
 
     workers: int
     graceful_stop_timeout: float
@@ -95,26 +107,27 @@ class RunnerSettings(NamedTuple):
 
 
 def runner_settings(
-    conf: Any, last: RunnerSettings | None = None
+    conf: object, last: RunnerSettings | None = None
 ) -> RunnerSettings:
-    """Read how a runner runs.
+    """Read the options of a runner.
 
     :param conf: an object that :func:`opts.register` was called with.
-    :param last: what was read before, which holds where the configuration
-        is wrong by now.
-    :raises ValueError: if it is wrong, and nothing was read before.
+    :param last: the values read before, which are kept where the
+        configuration has become invalid.
+    :raises ValueError: if the configuration is invalid and there are no
+        values read before.
     """
-    if last is None:
-        if not isinstance(conf, cfg.ConfigOpts):
-            return RunnerSettings(*(opt.default for opt in opts.runner_opts))
+    if last is not None:
         return RunnerSettings(
-            *(conf[opts.GROUP][o.dest] for o in opts.runner_opts)
+            *(
+                read(conf, option, getattr(last, option.dest), 'The runner')
+                for option in opts.runner_opts
+            )
         )
+    if not isinstance(conf, cfg.ConfigOpts):
+        return RunnerSettings(*(opt.default for opt in opts.runner_opts))
     return RunnerSettings(
-        *(
-            read(conf, option, getattr(last, option.dest), 'The runner')
-            for option in opts.runner_opts
-        )
+        *(conf[opts.GROUP][opt.dest] for opt in opts.runner_opts)
     )
 
 
@@ -122,8 +135,8 @@ def backend_choice(conf: object) -> backends.Choice | None:
     """Read which backend the configuration chooses.
 
     :param conf: an object that :func:`opts.register` was called with.
-    :returns: the choice, or None where it is left to the process.
-    :raises BackendChoiceConflict: if the environment names another one.
+    :returns: the choice; None if the configuration makes none.
+    :raises BackendChoiceConflict: if the environment chooses another backend.
     """
     if not isinstance(conf, cfg.ConfigOpts):
         return None
@@ -131,29 +144,30 @@ def backend_choice(conf: object) -> backends.Choice | None:
     if name == backends.AUTO:
         return None
     choice = backends.Choice(name, f'[{opts.GROUP}] backend in {place}')
-    spoken = backends.environment_choice()
-    if spoken and spoken.name != name:
+    in_environment = backends.environment_choice()
+    if in_environment and in_environment.name != name:
         raise exceptions.BackendChoiceConflict(
-            f'Two places choose different backends: {spoken.chosen_by} says '
-            f'{spoken.name!r}, and {choice.chosen_by} says {name!r}. Remove '
-            'one of them, or make them agree.'
+            'Two places choose different backends: '
+            f'{in_environment.chosen_by} says {in_environment.name!r}, and '
+            f'{choice.chosen_by} says {name!r}. Remove one of them, or make '
+            'them agree.'
         )
     return choice
 
 
 def _configured(conf: cfg.ConfigOpts) -> tuple[str, str]:
-    """Return what was said, and where, the environment left aside."""
+    """Return the configured name and its place; the environment is ignored."""
     name = conf[opts.GROUP].backend
     location = conf.get_location('backend', opts.GROUP)
     if location is None:
         return name, 'the configuration'
     if location.location is cfg.Locations.environment:
-        # It hides what the files say, and they may say something else.
+        # The environment hides the files, which may choose another backend.
         return _configured(_files_alone(conf))
     return name, location.detail or _PLACES[location.location.name]
 
 
-#: What oslo.config calls a place in code, in words.
+#: Places in code that can set an option, by oslo.config's name for them.
 _PLACES = {
     'opt_default': 'its default',
     'set_default': 'a default that the service sets',

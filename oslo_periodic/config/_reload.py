@@ -11,15 +11,15 @@
 # under the License.
 
 
-"""Follow a change of the configuration in a schedule that runs."""
+"""Apply a change of the configuration to a task set that is in use."""
 
 from __future__ import annotations
 
 import logging
-from typing import Any
 
+from oslo_periodic.config import _settings as _reader
 from oslo_periodic.core import _schedule
-from oslo_periodic.config import _settings
+from oslo_periodic.core import _settings
 from oslo_periodic.core import _task_set
 from oslo_periodic.declare import _task
 from oslo_periodic import exceptions
@@ -28,86 +28,89 @@ from oslo_periodic import status
 LOG = logging.getLogger('oslo_periodic.periodic_task')
 
 
-def reload(state: _task_set.State, conf: Any) -> None:
-    """Read the configuration again, and follow what has changed.
+def reload(tasks: _task_set.TaskSet, conf: object) -> None:
+    """Read the configuration again, and apply what has changed.
 
-    Whatever code has changed since it was read last stays, unless the
-    configuration has changed in the same matter.
+    A value that code has changed since the last reading stays, unless the
+    configuration has changed it, too. Settings that are invalid are logged,
+    and the task keeps its present ones.
 
-    :param state: what follows.
+    :param tasks: the task set.
     :param conf: the configuration of the service.
     """
-    reader = _settings.Reader(conf, state.owner.__name__, state.defaults)
-    state.defaults = reader.defaults
-    listed = dict(state.owner._periodic_collection.listed)
-    for name, row in list(state.schedule.rows.items()):
-        old = state.read.get(name)
-        if old is None:
-            continue  # There is nothing to read of it.
-        function = state.schedule.tasks[row]
-        task = state.owner._periodic_collection.describe(name, function)
-        new = _read(state, reader, task, listed)
+    reader = _reader.SettingsReader(conf, tasks.class_name, tasks.defaults)
+    tasks.defaults = reader.defaults
+    collection = tasks.collection
+    listed = dict(collection.entries)
+    for name, row in tasks.schedule.items():
+        old = tasks.settings.get(name)
+        function = tasks.schedule.function(row)
+        if old is None or function is None:
+            continue  # The configuration has no settings for it.
+        task = collection.describe(name, function)
+        new = _read(tasks, reader, task, listed)
         if new is not None and new != old:
-            _change(state, row, old, new, reader)
-    for task in list(state.unscheduled.values()):
-        new = _read(state, reader, task, listed)
-        if new is not None and new.why_not is None:
-            state.read[task.name] = new
-            state.schedule_task(task, new, reader, state.clock())
+            _change(tasks, row, old, new, reader)
+    for task in list(tasks.unscheduled.values()):
+        new = _read(tasks, reader, task, listed)
+        if new is not None and new.why_inactive is None:
+            tasks.settings[task.name] = new
+            now = tasks.clock.now()
+            last_run = reader.first_last_run(task, new, now)
+            tasks.schedule_task(task, new, last_run)
             LOG.info(
-                'Periodic task %(task)s is enabled now',
-                {'task': f'{state.owner.__name__}.{task.name}'},
+                'Periodic task %(task)s is now enabled',
+                {'task': f'{tasks.class_name}.{task.name}'},
             )
 
 
 def _read(
-    state: _task_set.State,
-    reader: _settings.Reader,
+    tasks: _task_set.TaskSet,
+    reader: _reader.SettingsReader,
     task: _task.Task,
-    listed: dict[str, Any],
-) -> _settings.Settings | None:
+    listed: dict[str, _task.Function],
+) -> _settings.TaskSettings | None:
     spacing = task.spacing
-    if listed.get(task.name) is task.function:
-        spacing = state.owner._periodic_collection.spacing_of(task)
+    if _task.same_function(listed.get(task.name), task.function):
+        spacing = tasks.collection.spacing_of(task)
     try:
         return reader.read(task, spacing)
     except exceptions.InvalidPeriodicTaskArg as exc:
         LOG.error(
-            'Periodic task %(task)s stays as it was: %(error)s',
-            {'task': f'{state.owner.__name__}.{task.name}', 'error': exc},
+            'The settings of periodic task %(task)s are unchanged: %(error)s',
+            {'task': f'{tasks.class_name}.{task.name}', 'error': exc},
         )
         return None
 
 
 def _change(
-    state: _task_set.State,
+    tasks: _task_set.TaskSet,
     row: int,
-    old: _settings.Settings,
-    new: _settings.Settings,
-    reader: _settings.Reader,
+    old: _settings.TaskSettings,
+    new: _settings.TaskSettings,
+    reader: _reader.SettingsReader,
 ) -> None:
-    name = state.schedule.names[row]
-    state.read[name] = new
-    state.apply(row, new)
-    if old.why_not and not new.why_not:
-        # What was due meanwhile is not late.
-        state.schedule.spacing[row] = new.spacing
-        missed = state.schedule.skip_missed(row, state.clock())
+    schedule = tasks.schedule
+    name = schedule.name(row)
+    tasks.settings[name] = new
+    tasks.apply_policy(row, new.policy)
+    now = tasks.clock.now()
+    if old.why_inactive and not new.why_inactive:
+        # Runs that were due while the task was disabled are not late.
+        missed = schedule.skip_missed(row, now, new.spacing)
         if missed:
-            reason = status.Skip.DISABLED
-            state.history.note_skipped(row, reason, missed)
+            tasks.history.note_skipped(row, status.Skip.DISABLED, missed)
     if new.spacing != old.spacing:
-        state.schedule.set_spacing(row, new.spacing)
+        schedule.set_spacing(row, new.spacing)
     if new.policy.spread and not old.policy.spread:
-        now = state.clock()
-        last_run = state.spread(name, new.spacing, reader, now)
-        state.schedule.set_last_run(row, last_run)
+        last_run = reader.spread_last_run(name, new.spacing, now)
+        schedule.set_last_run(row, last_run)
     if new.enabled != old.enabled:
-        state.schedule.hold(row, _schedule.DISABLED, not new.enabled)
+        schedule.hold(row, _schedule.DISABLED, not new.enabled)
     LOG.info(
-        'Periodic task %(task)s changes: %(changes)s',
+        'Periodic task %(task)s changed: %(changes)s',
         {
-            'task': f'{state.owner.__name__}.{name}',
+            'task': f'{tasks.class_name}.{name}',
             'changes': ', '.join(old.differences(new)),
         },
     )

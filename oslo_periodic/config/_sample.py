@@ -17,24 +17,23 @@ from __future__ import annotations
 
 import copy
 import inspect
-from typing import Any
 
 from oslo_config import cfg
 
+from oslo_periodic.declare import _collection
 from oslo_periodic.declare import _deferred
 from oslo_periodic.declare import _task
 from oslo_periodic import opts
 
 
-def list_opts(cls: Any) -> list[tuple[cfg.OptGroup, list[cfg.Opt]]]:
+def list_opts(cls: type) -> list[tuple[cfg.OptGroup, list[cfg.Opt]]]:
     """List the groups of the tasks of a class, and their options."""
-    collection = cls._periodic_collection
-    tasks = [
-        collection.describe(name, function)._replace(
-            spacing=collection.spacing.get(name)
-        )
-        for name, function in collection.listed
-    ]
+    collection = _collection.of(cls)
+    tasks = []
+    for name, function in collection.entries:
+        task = collection.describe(name, function)
+        spacing = collection.spacing_of(task)
+        tasks.append(task._replace(spacing=spacing))
     return [
         (_group(cls, task), _options(task))
         for task in [*tasks, *collection.disabled(cls)]
@@ -53,19 +52,21 @@ def _group(cls: type, task: _task.Task) -> cfg.OptGroup:
 
 def _options(task: _task.Task) -> list[cfg.Opt]:
     options = copy.deepcopy(opts.task_opts)
-    said = {
+    declared = {
         'spacing': task.spacing,
         'enabled': task.enabled,
         **task.policy._asdict(),
     }
     for option in options:
-        value = said[option.dest]
-        if _deferred.is_late(value) and option.dest in ('spacing', 'enabled'):
+        value = declared[option.dest]
+        if option.dest in ('spacing', 'enabled') and _deferred.is_deferred(
+            value
+        ):
             option.help = (
                 f'{option.help} By default it is {_deferred.describe(value)}.'
             )
         elif value is not None:
-            # It is not the default: that stays unset, so that the decorator
-            # goes on having its say.
+            # The default stays unset, so that the decorator's value is used
+            # until the group sets another.
             option.sample_default = value
     return options

@@ -11,177 +11,247 @@
 # under the License.
 
 
-"""What the decorator and the configuration make of each task, together."""
+"""Read the settings of tasks: deferred values, their groups, the defaults."""
 
 from __future__ import annotations
 
+import logging
 import os
-from typing import Any
-from typing import NamedTuple
 
 from oslo_config import cfg
 
-from oslo_periodic.declare import _deferred
 from oslo_periodic.config import _options
+from oslo_periodic.core import _settings
+from oslo_periodic.declare import _deferred
 from oslo_periodic.declare import _policy
 from oslo_periodic.declare import _task
 from oslo_periodic import exceptions
 from oslo_periodic import opts
 
-
-class Settings(NamedTuple):
-    """How a task is run."""
-
-    #: Seconds; negative disables.
-    spacing: float
-    enabled: bool = True
-    #: With nothing left open.
-    policy: _policy.Policy = _policy.DEFAULT
-
-    @property
-    def why_not(self) -> str | None:
-        """Why the task is not to run; None if it is."""
-        if self.spacing < 0:
-            return 'its interval is negative'
-        return None if self.enabled else 'it is disabled'
-
-    def differences(self, new: Settings) -> list[str]:
-        """Say what is another in new settings, as old -> new."""
-        pairs = zip(
-            ('spacing', 'enabled', *_policy.Policy._fields),
-            (self.spacing, self.enabled, *self.policy),
-            (new.spacing, new.enabled, *new.policy),
-            strict=True,
-        )
-        return [
-            f'{name} {old} -> {value}'
-            for name, old, value in pairs
-            if old != value
-        ]
+LOG = logging.getLogger('oslo_periodic.periodic_task')
 
 
-class Reader:
+class SettingsReader:
     """Reads the settings of the tasks of one class."""
 
     def __init__(
         self,
-        conf: Any,
+        conf: object,
         class_name: str,
         last: _policy.Policy | None = None,
     ) -> None:
         """Read the defaults.
 
-        :param conf: the configuration; what is no ConfigOpts has no groups.
+        :param conf: the configuration; an object that is no ConfigOpts has no
+            groups.
         :param class_name: the name of the class.
-        :param last: the defaults that were read before, which hold where the
-            configuration is wrong by now.
-        :raises ValueError: if it is wrong, and nothing was read before.
+        :param last: the defaults read before, which are kept where the
+            configuration has become invalid.
+        :raises ValueError: if the configuration is invalid and there are no
+            defaults read before.
         """
         self._conf = conf
         self._class_name = class_name
-        #: Whether tasks have groups.
-        self.configurable = isinstance(conf, cfg.ConfigOpts)
-        self._silent = self.configurable and _says_nothing(conf)
-        #: What holds for the tasks that nobody says anything else about.
+        self._groups = None
+        #: The defaults for tasks for which no source sets others.
         self.defaults = _policy.DEFAULT
-        if last is not None:
-            values = zip(opts.default_opts, last, strict=True)
-            self.defaults = _policy.Policy(
-                *(
-                    _options.read(conf, option, value, class_name)
-                    for option, value in values
-                )
-            )
-        elif self.configurable:
-            group = conf[opts.GROUP]
-            self.defaults = _policy.Policy(
-                *(group[option.dest] for option in opts.default_opts)
-            )
+        if isinstance(conf, cfg.ConfigOpts):
+            self._groups = _Groups(conf)
+            self.defaults = _read_defaults(conf, class_name, last)
+        #: Equal settings, so that many tasks share one object.
+        self._shared: dict[_settings.TaskSettings, _settings.TaskSettings]
+        self._shared = {}
 
     @property
-    def host(self) -> str:
-        """What tells this host from others: the service's option, if any."""
-        # Here, as most services spread nothing.
-        import socket
+    def configurable(self) -> bool:
+        """Whether tasks have groups in this configuration."""
+        return self._groups is not None
 
-        host = getattr(self._conf, 'host', None)
-        return host if isinstance(host, str) else socket.gethostname()
-
-    def read(self, task: _task.Task, spacing: Any) -> Settings:
-        """Return how a task is to be run.
+    def read(
+        self, task: _task.Task, spacing: _task.Spacing
+    ) -> _settings.TaskSettings:
+        """Return how a task is run.
 
         :param task: its description.
-        :param spacing: the spacing that its class says.
-        :raises InvalidPeriodicTaskArg: if what was said makes no sense.
+        :param spacing: the spacing that its class declares.
+        :raises InvalidPeriodicTaskArg: naming a value that is invalid.
         """
-        said = self._read_group(task.name) if self.configurable else {}
-        if said.get('spacing') is not None:
-            spacing = said['spacing']
-        spacing = _deferred.resolve(spacing, 'spacing', task.name, self._conf)
-        enabled = said.get('enabled')
+        group: dict[str, object] = {}
+        if self._groups is not None:
+            group = self._groups.read(self._class_name, task.name)
+        set_spacing = group.pop('spacing', None)
+        if set_spacing is None:
+            set_spacing = resolve(spacing, 'spacing', task.name, self._conf)
+        enabled = group.pop('enabled', None)
         if enabled is None:
-            enabled = _deferred.resolve(
-                task.enabled, 'enabled', task.name, self._conf
-            )
-            if _deferred.is_late(task.enabled) and not isinstance(
-                enabled, bool
-            ):
-                raise exceptions.InvalidPeriodicTaskArg(
-                    f'The enabled of the periodic task {task.name!r} must be '
-                    f'a bool, and {_deferred.describe(task.enabled)} gives '
-                    f'{enabled!r}.'
-                )
+            enabled = self._declared_enabled(task)
         policy = self.defaults
-        if said or task.policy is not _policy.UNSET:
-            group = [said.get(name) for name in _policy.Policy._fields]
+        if group or task.policy is not _policy.UNSET:
             merged = _policy.merge(
-                _policy.Policy(*group), task.policy, self.defaults
+                _policy.declare(task.name, **group),
+                task.policy,
+                self.defaults,
             )
-            # Most are equal, and then they are one.
             policy = policy if merged == policy else merged
-        return Settings(
-            _task.normal_spacing(spacing, task.name), bool(enabled), policy
+        settings = _settings.TaskSettings(
+            _task.normal_spacing(set_spacing, task.name),
+            bool(enabled),
+            policy,
+        )
+        return self._shared.setdefault(settings, settings)
+
+    def _declared_enabled(self, task: _task.Task) -> object:
+        enabled = resolve(task.enabled, 'enabled', task.name, self._conf)
+        if _deferred.is_deferred(task.enabled) and not isinstance(
+            enabled, bool
+        ):
+            raise exceptions.InvalidPeriodicTaskArg(
+                f'The enabled of the periodic task {task.name!r} must be a '
+                f'bool, and {_deferred.describe(task.enabled)} gives '
+                f'{enabled!r}.'
+            )
+        return enabled
+
+    def first_last_run(
+        self, task: _task.Task, settings: _settings.TaskSettings, now: float
+    ) -> float | None:
+        """Return the last run that a task starts with.
+
+        :param task: its description.
+        :param settings: how it is run.
+        :param now: the current time.
+        :returns: None if the task is due at once.
+        """
+        if settings.policy.spread:
+            return self.spread_last_run(task.name, settings.spacing, now)
+        return None if task.immediate else now
+
+    def spread_last_run(self, name: str, spacing: float, now: float) -> float:
+        """Return the last run that gives a task a phase of its own.
+
+        :param name: the task's name.
+        :param spacing: seconds.
+        :param now: the current time: the next run is within a spacing.
+        """
+        wait = _phase(self._host(), f'{self._class_name}.{name}', spacing)
+        return now + wait - spacing
+
+    def _host(self) -> str:
+        """Return the service's option ``host``, or the name of the host."""
+        host = getattr(self._conf, 'host', None)
+        if isinstance(host, str):
+            return host
+        # Imported on demand: most services spread no task.
+        import socket
+
+        return socket.gethostname()
+
+
+def _read_defaults(
+    conf: cfg.ConfigOpts, class_name: str, last: _policy.Policy | None
+) -> _policy.Policy:
+    if last is None:
+        group = conf[opts.GROUP]
+        values = [group[option.dest] for option in opts.default_opts]
+    else:
+        values = [
+            _options.read(conf, option, value, class_name)
+            for option, value in zip(opts.default_opts, last, strict=True)
+        ]
+    names = _policy.Policy._fields
+    declared = _policy.declare(
+        'default', **dict(zip(names, values, strict=True))
+    )
+    policy = _policy.merge(_policy.UNSET, declared, _policy.DEFAULT)
+    return _policy.DEFAULT if policy == _policy.DEFAULT else policy
+
+
+class _Groups:
+    """The groups of tasks in a configuration.
+
+    A group of options costs some 2.5 KB and the look-up of each option in
+    every source. So a group is registered only where a source may set one of
+    its options.
+    """
+
+    def __init__(self, conf: cfg.ConfigOpts) -> None:
+        self._conf = conf
+        prefix = opts.TASK_GROUP
+        self._sections = {
+            section.lower()
+            for section in conf.list_all_sections()
+            if section.lower().startswith(prefix)
+        }
+        # Other sources cannot list what they have.
+        self._any = bool(getattr(conf, '_sources', None)) or any(
+            f'OS_{prefix}'.upper() in name.upper() for name in os.environ
         )
 
-    def _read_group(self, task_name: str) -> dict[str, Any]:
-        """Return the options of a task, which are registered by that."""
-        group = opts.task_group(self._class_name, task_name)
-        is_new = group not in self._conf
-        for option in opts.task_opts:
-            try:
-                self._conf.register_opt(option, group=group)
-            except cfg.DuplicateOptError:
-                pass  # By the service, with the task's default in it.
-        if is_new and self._silent:
-            # Seven look-ups, which oslo.config remembers, for nothing.
+    def read(self, class_name: str, task_name: str) -> dict[str, object]:
+        """Return the options that the group of a task sets.
+
+        :raises InvalidPeriodicTaskArg: if a value is invalid.
+        """
+        group = opts.task_group(class_name, task_name)
+        conf = self._conf
+        if not (self._any or group.lower() in self._sections or group in conf):
             return {}
-        values = self._conf[group]
+        opts.register_task(conf, class_name, task_name)
+        values = conf[group]
         try:
-            return {opt.dest: values[opt.dest] for opt in opts.task_opts}
+            found = {opt.dest: values[opt.dest] for opt in opts.task_opts}
         except (ValueError, cfg.Error, RecursionError) as exc:
             raise exceptions.InvalidPeriodicTaskArg(
-                f'The group [{group}] says something that makes no sense: '
-                f'{exc}'
+                f'Invalid value in the group [{group}]: {exc}'
             ) from exc
+        return {k: value for k, value in found.items() if value is not None}
 
 
-def _says_nothing(conf: Any) -> bool:
-    """Say whether no group of a task can have been given a value.
+def resolve(value: object, argument: str, name: str, conf: object) -> object:
+    """Look up a value if it is deferred.
 
-    Code can only set what is registered, which `_read_group` looks at.
+    :param value: the value as declared.
+    :param argument: the argument it was passed as, for the error.
+    :param name: the task's name, for the error.
+    :param conf: the service's configuration.
+    :returns: the value itself if it is not deferred.
+    :raises InvalidPeriodicTaskArg: if the look-up fails.
     """
-    prefix = opts.TASK_GROUP
-    return not (
-        getattr(conf, '_sources', None)
-        or any(s.lower().startswith(prefix) for s in conf.list_all_sections())
-        or any(f'OS_{prefix}'.upper() in name.upper() for name in os.environ)
-    )
+    if not _deferred.is_deferred(value):
+        return value
+    _deferred.check(value, argument, name)
+    try:
+        return _look_up(value, conf)
+    except exceptions.InvalidPeriodicTaskArg:
+        raise
+    except Exception as exc:
+        raise exceptions.InvalidPeriodicTaskArg(
+            f'The {argument} of the periodic task {name!r} cannot be read '
+            f'from {_deferred.describe(value)}: {type(exc).__name__}: {exc}. '
+            'Is the option registered before the instance is made?'
+        ) from exc
 
 
-def phase(host: str, full_name: str, spacing: float) -> float:
+def _look_up(value: _deferred.Deferred, conf: object) -> object:
+    if not isinstance(value, str):
+        return value(conf)
+    named = _deferred.option(value)
+    assert named is not None  # noqa: S101 # nosec B101
+    group, option = named
+    if isinstance(conf, cfg.ConfigOpts):
+        found: object = (
+            conf[option] if group == 'DEFAULT' else conf[group][option]
+        )
+        return found
+    holder = conf if group == 'DEFAULT' else getattr(conf, group)
+    found = getattr(holder, option)
+    return found
+
+
+def _phase(host: str, full_name: str, spacing: float) -> float:
     """Return the seconds from the start of a service to a first run.
 
-    They are the same whenever the service starts, and spread evenly over
+    They do not depend on when the service starts, and are spread evenly over
     hosts and tasks.
 
     :param host: the name of the host.
@@ -189,7 +259,7 @@ def phase(host: str, full_name: str, spacing: float) -> float:
     :param spacing: seconds.
     :returns: seconds, from 0 to less than ``spacing``.
     """
-    # Here, as most services spread nothing.
+    # Imported on demand: most services spread no task.
     import hashlib
 
     digest = hashlib.blake2b(f'{host} {full_name}'.encode(), digest_size=6)

@@ -10,11 +10,12 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""A queue of rows by the time at which they are due.
+"""A queue of rows by due time.
 
-Many tasks of a service share their due times (they were scheduled at the
-same moment), so the heap holds each time once, and a dict the rows of it.
-That makes a tick over 1,000 due tasks cheap, and 1,000,000 tasks small.
+Many tasks of a service share their due times, because they were scheduled at
+the same moment. So the heap holds each time once, and a dict holds the rows
+of each time. A tick over 1,000 due tasks stays cheap, and 1,000,000 tasks stay
+small.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ class DueQueue:
         #: The earliest time in the queue.
         self.next_due = math.inf
         self._times: list[float] = []
-        # A time that only one row has, which is as common, takes no list.
+        # Many times have one row only; those take no list.
         self._rows: dict[float, int | list[int]] = {}
 
     def push(self, due: float, row: int) -> None:
-        """Put a row in."""
+        """Add a row."""
         rows = self._rows.get(due)
         if rows is None:
             self._rows[due] = row
@@ -57,7 +58,7 @@ class DueQueue:
         return rows if isinstance(rows, list) else [rows]
 
     def pop(self) -> list[int]:
-        """Take the rows of the earliest time out.
+        """Remove and return the rows of the earliest time.
 
         :raises KeyError: if the queue is empty.
         """

@@ -11,23 +11,38 @@
 # under the License.
 
 
-"""What has become of the runs of each task, in bounded memory."""
+"""What became of the runs of each task, in bounded memory."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
+from oslo_periodic.core import _schedule
 from oslo_periodic.core import _thread_ref
 from oslo_periodic import status
 
-#: How many runs of a task are remembered.
+#: The number of runs of a task that are kept.
 KEPT = 10
-#: Characters of an error that are remembered.
+#: Characters of an error that are kept.
 _MAX_ERROR = 500
 _SUCCESS = status.Outcome.SUCCESS
 
 
-class Record:
+class Begun(NamedTuple):
+    """A run that has begun."""
+
+    row: int
+    function: _schedule.Function
+    started: float
+    #: Seconds from the due time to the start.
+    lateness: float
+    #: The last run of the row from now on.
+    boundary: float
+    #: The thread that the task runs in; None if it is in another process.
+    thread: _thread_ref.ThreadRef | None
+
+
+class TaskRecord:
     """The runs of one task."""
 
     __slots__ = ('failures', 'failures_in_a_row', 'last_runs', 'runs')
@@ -36,41 +51,38 @@ class Record:
         self.runs = 0
         self.failures = 0
         self.failures_in_a_row = 0
-        #: The fields of `status.Run`, the latest at the end. Plain tuples,
-        #: as are the values of `History.running`, take half the time.
-        self.last_runs: list[tuple[Any, ...]] = []
+        #: The fields of `status.Run`, oldest first. Plain tuples take half
+        #: the time to make.
+        self.last_runs: list[
+            tuple[float, float, float, status.Outcome, str | None]
+        ] = []
 
 
-#: Of a task that has never run.
-NEVER = Record()
+#: The record of a task that has never run.
+NEVER = TaskRecord()
 
 
 class History:
-    """The records of an instance, by row; a row that never ran has none."""
+    """The records of a task set, by row; a row that never ran has none."""
 
     __slots__ = ('records', 'running', 'skipped')
 
     def __init__(self) -> None:
-        self.records: dict[int, Record] = {}
+        self.records: dict[int, TaskRecord] = {}
         self.skipped: dict[int, dict[status.Skip, int]] = {}
-        #: By row that runs: since when, how late that was, and where.
-        self.running: dict[
-            int, tuple[float, float, _thread_ref.Place | None]
-        ] = {}
+        self.running: dict[int, Begun] = {}
 
     def note_end(
         self,
-        row: int,
-        started: float,
+        begun: Begun,
         ended: float,
-        lateness: float,
         outcome: status.Outcome,
         error: str | None,
     ) -> None:
-        """Remember a run that has ended."""
-        record = self.records.get(row)
+        """Record a run that has ended."""
+        record = self.records.get(begun.row)
         if record is None:
-            record = self.records[row] = Record()
+            record = self.records[begun.row] = TaskRecord()
         record.runs += 1
         if outcome is _SUCCESS:
             record.failures_in_a_row = 0
@@ -78,7 +90,7 @@ class History:
             record.failures += 1
             record.failures_in_a_row += 1
         runs = record.last_runs
-        runs.append((started, ended, lateness, outcome, error))
+        runs.append((begun.started, ended, begun.lateness, outcome, error))
         if len(runs) > KEPT:
             del runs[0]
 
@@ -88,7 +100,7 @@ class History:
         self.skipped.pop(row, None)
 
     def note_skipped(self, row: int, reason: status.Skip, count: int) -> None:
-        """Count runs that did not take place."""
+        """Count runs that did not happen."""
         skipped = self.skipped.setdefault(row, {})
         skipped[reason] = skipped.get(reason, 0) + count
 
@@ -98,6 +110,6 @@ def error_line(exc: BaseException) -> str:
     try:
         text = str(exc).strip().partition('\n')[0]
     except Exception:
-        text = '(its text cannot be had)'
+        text = '(its text is not available)'
     line = f'{type(exc).__name__}: {text}' if text else type(exc).__name__
     return line if len(line) <= _MAX_ERROR else f'{line[:_MAX_ERROR]}...'

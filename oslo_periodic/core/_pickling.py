@@ -10,114 +10,129 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""How the state of an instance gets into a copy, a pickle or a worker."""
+
+"""Take a schedule to a copy, a pickle or a worker process."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 import pickle
-from typing import Any
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 from oslo_periodic.core import _schedule
+from oslo_periodic.declare import _task
 
-if TYPE_CHECKING:
-    from oslo_periodic.core import _task_set
+#: Name, function (None: the class lists it), spacing, last run, the reasons
+#: to hold it, and the flags.
+PackedRow = tuple[
+    str, _schedule.Function | None, float, float | None, int, int
+]
 
 
-def pack(state: _task_set.State) -> tuple[Any, ...]:
-    """Keep the schedule; what runs or is paused here is not so in a copy.
+def pack_rows(
+    schedule: _schedule.Schedule,
+    listed: Mapping[str, _schedule.Function],
+) -> list[PackedRow]:
+    """Pack the rows of a schedule; running and paused ones are not so there.
 
-    A function that the class lists travels as its name, so it need not be
+    A function that the class lists is packed by name, so it need not be
     importable: a profiler may have replaced it on the class.
+
+    :param schedule: the schedule.
+    :param listed: the functions that the class lists, by name.
     """
-    listed = dict(state.owner._periodic_collection.listed)
-    schedule = state.schedule
-    rows = []
-    for name, row in list(schedule.rows.items()):
-        function = schedule.tasks[row]
-        if listed.get(name) is function:
-            function = None
-        held = schedule.held(row) & ~_schedule.PAUSED
-        last_run = schedule.last_run(row)
-        rows.append((name, function, schedule.spacing[row], last_run, held))
-    external = state.external, state.external_held
-    return state.owner, rows, external, state.read, state.defaults
-
-
-def unpack(state: _task_set.State, packed: tuple[Any, ...]) -> None:
-    """Fill a state that is empty.
-
-    It does not follow the configuration by itself.
-
-    :param state: what is filled.
-    :param packed: what `pack` gave.
-    :raises LookupError: if a task of the class is not there.
-    """
-    owner, rows, (external, state.external_held), read, defaults = packed
-    state.external, state.read = list(external), dict(read)
-    state.defaults = defaults
-    collection = owner._periodic_collection
-    listed = dict(collection.listed)
-    for name, function, spacing, last_run, held in rows:
+    rows: list[PackedRow] = []
+    for name, row in schedule.items():
+        function = schedule.function(row)
         if function is None:
-            function = listed.get(name)
+            continue  # Removed meanwhile.
+        known = _task.same_function(listed.get(name), function)
+        rows.append(
+            (
+                name,
+                None if known else function,
+                schedule.spacing(row),
+                schedule.last_run(row),
+                schedule.held(row) & ~_schedule.PAUSED,
+                schedule.flags(row),
+            )
+        )
+    return rows
+
+
+def unpack_rows(
+    schedule: _schedule.Schedule,
+    rows: list[PackedRow],
+    listed: Mapping[str, _schedule.Function],
+    owner_name: str,
+) -> None:
+    """Fill an empty schedule.
+
+    :param schedule: the schedule to fill.
+    :param rows: as :func:`pack_rows` returned them.
+    :param listed: the functions that the class lists, by name.
+    :param owner_name: the name of the class, for the error.
+    :raises LookupError: if the class does not list a function.
+    """
+    for name, packed, spacing, last_run, held, flags in rows:
+        function = packed or listed.get(name)
         if function is None:
             raise LookupError(
-                f'{owner.__qualname__} has no periodic task {name!r} '
-                'here: is it the same version of the class?'
+                f'{owner_name} has no periodic task {name!r} here: is it the '
+                'same version of the class?'
             )
-        row = state.schedule.add(name, function, spacing, last_run, held)
-        if name in state.read:
-            state.apply(row, state.read[name])
-    for task in collection.disabled(owner):
-        state.unscheduled[task.name] = task
-    for name, function in listed.items():
-        if name in state.read and name not in state.schedule.rows:
-            state.unscheduled[name] = collection.describe(name, function)
+        schedule.add(name, function, spacing, last_run, held, flags)
 
 
-def reduce_for_worker(state: _task_set.State) -> tuple[Any, ...]:
-    """Reduce to what a worker process needs of it to run tasks.
+class WorkerState(NamedTuple):
+    """What a worker process gets of a schedule."""
 
-    It looks functions up by their names; the schedule is unpacked there if a
-    task asks for it. Of the functions that were added to the instance only
-    those travel that can be imported.
+    #: Functions that the class does not have, by name.
+    added: dict[str, _schedule.Function]
+    #: Pickled: unpacking costs more than most tasks in a worker need.
+    rows: bytes
+
+    def schedule(
+        self, listed: Mapping[str, _schedule.Function]
+    ) -> _schedule.Schedule:
+        """Unpack the schedule.
+
+        :param listed: the functions that the class lists, by name.
+        """
+        functions = {**listed, **self.added}
+        schedule = _schedule.Schedule()
+        for name, spacing, last_run in pickle.loads(self.rows):  # noqa: S301
+            function = functions.get(name)
+            if function is not None:
+                schedule.add(name, function, spacing, last_run)
+        return schedule
+
+
+def for_worker(schedule: _schedule.Schedule, owner: type) -> WorkerState:
+    """Pack a schedule for a worker process.
+
+    Of the functions that were added to the instance, only those that can be
+    imported are packed.
+
+    :param schedule: the schedule.
+    :param owner: the class of the instance.
     """
     added, rows = {}, []
-    for name, row in list(state.schedule.rows.items()):
-        function = state.schedule.tasks[row]
-        last_run = state.schedule.last_run(row)
-        rows.append((name, state.schedule.spacing[row], last_run))
+    for name, row in schedule.items():
+        function = schedule.function(row)
+        if function is None:
+            continue  # Removed meanwhile.
+        rows.append((name, schedule.spacing(row), schedule.last_run(row)))
         attribute = getattr(function, '__name__', '')
-        if getattr(state.owner, attribute, None) is function:
+        if getattr(owner, attribute, None) is function:
             continue  # The class has it in the worker, too.
         if is_importable(function):
             added[name] = function
-    return _make, (type(state), state.owner, added, pickle.dumps(rows))
+    return WorkerState(added, pickle.dumps(rows))
 
 
-def _make(cls: Any, owner: Any, added: Any, rows: bytes) -> Any:
-    state = cls.__new__(cls)
-    state.start(owner)
-    del state.schedule  # It is unpacked if a task asks for it.
-    state.packed = added, rows
-    return state
-
-
-def worker_schedule(state: _task_set.State) -> _schedule.Schedule:
-    """Unpack the schedule in a worker process."""
-    added, rows = state.packed
-    functions = {**dict(state.owner._periodic_collection.listed), **added}
-    schedule = _schedule.Schedule()
-    for name, spacing, last_run in pickle.loads(rows):  # noqa: S301
-        function = functions.get(name)
-        if function is not None:
-            schedule.add(name, function, spacing, last_run)
-    return schedule
-
-
-def is_importable(function: Any) -> bool:
-    """Say whether a function can travel to another process by its name."""
+def is_importable(function: _schedule.Function) -> bool:
+    """Say whether a function pickles, so that a worker can import it."""
     try:
         pickle.dumps(function)
     except Exception:

@@ -11,7 +11,7 @@
 # under the License.
 
 
-"""What is known of the tasks of an instance, put together when asked for."""
+"""Describe the tasks of a task set."""
 
 from __future__ import annotations
 
@@ -25,41 +25,40 @@ from oslo_periodic.core import _task_set
 from oslo_periodic import status
 
 
-def task_states(tasks: Any, now: float) -> dict[str, status.TaskState]:
+def task_states(
+    tasks: _task_set.TaskSet, now: float
+) -> dict[str, status.TaskState]:
     """Describe each task.
 
-    :param tasks: the instance of PeriodicTasks.
+    :param tasks: the task set.
     :param now: the current time.
-    :returns: by name, in their order; those that do not run at the end.
+    :returns: by name, in the order of registration; tasks that do not run
+        come last.
     """
-    state: _task_set.State = tasks._periodic_state
-    class_name = type(tasks).__name__
     states = {
-        name: _scheduled(state, class_name, row, now)
-        for name, row in list(state.schedule.rows.items())
+        name: _scheduled(tasks, name, row, now)
+        for name, row in tasks.schedule.items()
     }
-    for name in list(state.unscheduled):
-        settings = state.read.get(name)
-        spacing = settings.spacing if settings else -1.0
-        states[name] = _describe(state, class_name, name, spacing)
+    for name in list(tasks.unscheduled):
+        settings = tasks.settings.get(name)
+        states[name] = _describe(
+            tasks, name, settings.spacing if settings else -1.0
+        )
     return states
 
 
 def _scheduled(
-    state: _task_set.State, class_name: str, row: int, now: float
+    tasks: _task_set.TaskSet, name: str, row: int, now: float
 ) -> status.TaskState:
-    schedule, history = state.schedule, state.history
-    described = _describe(
-        state, class_name, schedule.names[row], schedule.spacing[row]
-    )
+    schedule, history = tasks.schedule, tasks.history
     running = history.running.get(row)
     record = history.records.get(row, _history.NEVER)
-    return described._replace(
-        activity=activity(state, row),
+    return _describe(tasks, name, schedule.spacing(row))._replace(
+        activity=activity(tasks, row),
         due=next_due(schedule, row, now),
-        running_since=running[0] if running else None,
-        running_lateness=running[1] if running else None,
-        running_at=where(state, row),
+        running_since=running.started if running else None,
+        running_lateness=running.lateness if running else None,
+        running_at=where(tasks, row),
         runs=record.runs,
         failures=record.failures,
         failures_in_a_row=record.failures_in_a_row,
@@ -69,16 +68,20 @@ def _scheduled(
 
 
 def _describe(
-    state: _task_set.State, class_name: str, name: str, spacing: float
+    tasks: _task_set.TaskSet, name: str, spacing: float
 ) -> status.TaskState:
-    """Describe a task of which nothing more is known."""
-    policy: Any = state.policy(name)
+    """Describe a task that has not run and will not."""
+    policy = tasks.policy(name)
     return status.TaskState(
         name=name,
-        full_name=f'{class_name}.{name}',
+        full_name=f'{tasks.class_name}.{name}',
         activity=status.Activity.DISABLED,
         spacing=spacing,
-        **policy._asdict(),
+        overlap=policy.overlap,
+        missed=policy.missed,
+        timeout=policy.timeout,
+        isolation=policy.isolation,
+        spread=policy.spread,
         due=None,
         running_since=None,
         running_lateness=None,
@@ -91,23 +94,28 @@ def _describe(
     )
 
 
-def where(state: _task_set.State, row: int) -> str | None:
-    """Say where a task is that runs; None if it cannot be had."""
-    running = state.history.running.get(row)
-    if running is None or running[2] is None:
+def where(tasks: _task_set.TaskSet, row: int) -> str | None:
+    """Return the source line that a running task executes.
+
+    :returns: None if the task is not running, or the line is unknown.
+    """
+    running = tasks.history.running.get(row)
+    if running is None or running.thread is None:
         return None
-    return running[2].line(state.schedule.tasks[row])
+    return running.thread.line(running.function)
 
 
-def activity(state: _task_set.State, row: int) -> status.Activity:
-    """Say what a task that is scheduled does at the moment."""
-    if row in state.history.running:
+def activity(tasks: _task_set.TaskSet, row: int) -> status.Activity:
+    """Return what a scheduled task is doing."""
+    schedule = tasks.schedule
+    if row in tasks.history.running:
         return status.Activity.RUNNING
-    # In between it is handed to a worker, which has not begun.
-    if state.schedule.is_ready(row) or state.schedule.is_running(row):
+    # A taken row waits for its worker, and a running one that is not in the
+    # history is just about to begin or to end.
+    if schedule.place(row) >= _schedule.READY:
         return status.Activity.WAITING
-    held = state.schedule.held(row)
-    if held & _schedule.DISABLED or state.schedule.spacing[row] < 0:
+    held = schedule.held(row)
+    if held & _schedule.DISABLED or schedule.spacing(row) < 0:
         return status.Activity.DISABLED
     if held & _schedule.PAUSED:
         return status.Activity.PAUSED
@@ -119,18 +127,19 @@ def activity(state: _task_set.State, row: int) -> status.Activity:
 def next_due(
     schedule: _schedule.Schedule, row: int, now: float
 ) -> float | None:
-    """Return when a row is due; None if it is not to run."""
+    """Return when a row is due; None if it will not run."""
     due = schedule.due(row)
     if due == -math.inf:
-        return now  # It has never run, and is due since it is there.
+        return now  # The row has never run, and is due since it was added.
     return None if due == math.inf else due
 
 
 def as_dict(state: status.TaskState, offset: float) -> dict[str, Any]:
-    """Describe a task in what JSON has, with times of day.
+    """Describe a task in the types of JSON, with times of day.
 
-    :param state: what is known of it.
-    :param offset: seconds from the clock of the ticks to that of the day.
+    :param state: the state of the task.
+    :param offset: seconds from the clock of the ticks to the time since the
+        epoch.
     """
 
     def day(seconds: float | None) -> str | None:
@@ -174,6 +183,6 @@ def as_dict(state: status.TaskState, offset: float) -> dict[str, Any]:
 
 
 def iso_time(seconds: float) -> str:
-    """Return a time since the epoch as ISO 8601 writes it, in UTC."""
+    """Return a time since the epoch in ISO 8601 format, in UTC."""
     moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
     return moment.isoformat(timespec='milliseconds')

@@ -10,334 +10,368 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What an instance of PeriodicTasks keeps."""
+
+"""Everything that is kept for one instance of PeriodicTasks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 import logging
-from typing import Any
+from typing import NamedTuple
 
-from oslo_periodic.declare import _collection
+from oslo_periodic.core import _clock
 from oslo_periodic.core import _history
-from oslo_periodic.declare import _deferred
-from oslo_periodic.declare import _policy
+from oslo_periodic.core import _pickling
 from oslo_periodic.core import _schedule
-from oslo_periodic.config import _settings
+from oslo_periodic.core import _settings
+from oslo_periodic.core import _thread_ref
+from oslo_periodic.declare import _collection
+from oslo_periodic.declare import _policy
 from oslo_periodic.declare import _task
-from oslo_periodic.compat import _views
+from oslo_periodic import status
 
 LOG = logging.getLogger('oslo_periodic.periodic_task')
-RUNNER_LOG = logging.getLogger('oslo_periodic.runner')
 
 
-def log_overrun(
-    full_name: str, seconds: float, spacing: float, missed: int
-) -> None:
-    """Log that a run was longer than the spacing of its task."""
-    LOG.warning(
-        'Periodic task %(full_task_name)s ran for %(duration).3f seconds, '
-        'which is longer than its spacing of %(spacing)s; runs missed: '
-        '%(missed)d',
-        {
-            'full_task_name': full_name,
-            'duration': seconds,
-            'spacing': spacing,
-            'missed': missed,
-        },
-    )
+class Ref(NamedTuple):
+    """A task of a task set: what drivers and operators pass around."""
+
+    tasks: TaskSet
+    row: int
+
+    @property
+    def name(self) -> str:
+        """The name of the task."""
+        return self.tasks.schedule.name(self.row)
+
+    @property
+    def full_name(self) -> str:
+        """The class and the name of the task: ``Manager.sync``."""
+        return f'{self.tasks.class_name}.{self.name}'
+
+    @property
+    def policy(self) -> _policy.Policy:
+        """How the task is run, as the configuration says now."""
+        return self.tasks.policy(self.name)
 
 
-def log_timeout(
-    full_name: str, timeout: float, way_out: str, stack: str
-) -> None:
-    """Log that a run is over its timeout, and what is done about it."""
-    RUNNER_LOG.warning(
-        'Periodic task %(full_task_name)s is over its timeout of '
-        '%(timeout)g seconds: %(way_out)s. It was at:\n%(stack)s',
-        {
-            'full_task_name': full_name,
-            'timeout': timeout,
-            'way_out': way_out,
-            'stack': stack,
-        },
-    )
+class TaskSet:
+    """The tasks of one instance: their schedule, history and settings.
 
+    The instance itself is an opaque first argument of the tasks, which the
+    drivers pass. A task set pickles and copies on its own, so a service may
+    write a ``__getstate__`` over its ``__dict__`` without knowing of it.
 
-class State:
-    """All of it, in the one attribute that an instance takes.
-
-    It pickles and copies by itself, so a service may write a
-    ``__getstate__`` over its ``__dict__`` and need not know of it.
+    The one life cycle of a run: a driver calls :meth:`take`, :meth:`begin`,
+    the function, and :meth:`finish`; or :meth:`requeue` if the run does not
+    begin.
     """
 
     __slots__ = (
         '__weakref__',
-        'packed',
+        '_packed',
+        '_schedule',
+        'clock',
         'defaults',
-        'external',
         'external_held',
+        'has_external',
         'history',
         'owner',
-        'read',
-        'schedule',
-        'steady',
+        'settings',
         'unscheduled',
     )
 
-    #: In a worker process, the added functions and the packed schedule.
-    packed: tuple[dict[str, Any], bytes]
-
-    def __init__(
-        self,
-        owner: _collection.PeriodicTasksMeta,
-        conf: Any,
-    ) -> None:
-        """Schedule what a class lists.
+    def __init__(self, owner: type, clock: _clock.Clock) -> None:
+        """Make an empty set.
 
         :param owner: the class of the instance.
-        :param conf: the configuration of the service.
-        :raises InvalidPeriodicTaskArg: if the configuration says something
-            of a task that makes no sense.
-        """
-        self.start(owner)
-        reader = _settings.Reader(conf, owner.__name__)
-        self.defaults = reader.defaults
-        collection = owner._periodic_collection
-        now = self.clock()
-        for name, function in collection.listed:
-            task = collection.describe(name, function)
-            self._add(reader, task, collection.spacing_of(task), now)
-        if reader.configurable:
-            for task in collection.disabled(owner):
-                self._add(reader, task, task.spacing, now)
-            from oslo_periodic.config import _groups
-
-            _groups.follow(conf, self)
-
-    def clock(self) -> float:
-        """Return the time, on the clock of the ticks."""
-        now: float = self.owner._periodic_now()  # type: ignore[attr-defined]
-        return now
-
-    def start(self, owner: _collection.PeriodicTasksMeta) -> None:
-        """Be empty.
-
-        :param owner: the class of the instance.
+        :param clock: the clock of the ticks.
         """
         self.owner = owner
-        self.schedule = _schedule.Schedule()
+        self.clock = clock
+        self._schedule: _schedule.Schedule | None = _schedule.Schedule()
+        #: In a worker process, the schedule until it is unpacked.
+        self._packed: _pickling.WorkerState | None = None
         self.history = _history.History()
-        #: The tasks that another process may run, by name.
-        self.external: list[str] = []
-        #: Whether those are kept from running in this one.
+        #: Whether external tasks are left to another process.
         self.external_held = False
-        #: The policies that hold where nobody says anything else.
+        #: Whether any task was ever scheduled that is external.
+        self.has_external = False
+        #: The policies of tasks for which no source sets others.
         self.defaults = _policy.DEFAULT
-        #: The rows that keep their phase, to which no jitter is added.
-        self.steady: set[int] = set()
-        #: The tasks that are not to run, by name.
+        #: The tasks that do not run, by name.
         self.unscheduled: dict[str, _task.Task] = {}
-        #: By name, what was read of tasks that the configuration, or a
-        #: policy, has a say in.
-        self.read: dict[str, _settings.Settings] = {}
+        #: By name, the settings of tasks that have any beside their spacing.
+        self.settings: dict[str, _settings.TaskSettings] = {}
 
-    # Here, as in most processes nobody ever makes a copy.
+    # What there is.
 
-    def __getstate__(self) -> tuple[Any, ...]:
-        from oslo_periodic.core import _pickling
+    @property
+    def schedule(self) -> _schedule.Schedule:
+        """The schedule; a worker process unpacks it on first use."""
+        if self._schedule is None:
+            assert self._packed is not None  # noqa: S101 # nosec B101
+            self._schedule = self._packed.schedule(self._listed())
+        return self._schedule
 
-        return _pickling.pack(self)
+    @property
+    def class_name(self) -> str:
+        """The name of the class of the instance."""
+        return self.owner.__name__
 
-    def __setstate__(self, packed: tuple[Any, ...]) -> None:
-        from oslo_periodic.core import _pickling
+    @property
+    def collection(self) -> _collection.Collection:
+        """The tasks that the class declares."""
+        return _collection.of(self.owner)
 
-        self.start(packed[0])
-        _pickling.unpack(self, packed)
+    def task_names(self) -> list[str]:
+        """Return the names of all tasks; those that do not run come last."""
+        names = [name for name, _row in self.schedule.items()]
+        return [*names, *self.unscheduled]
 
-    def reduce_for_worker(self) -> tuple[Any, ...]:
-        """Reduce to what a worker process needs of it to run tasks."""
-        from oslo_periodic.core import _pickling
+    def function(self, name: str) -> _schedule.Function | None:
+        """Return the function of a task; None if there is no such task."""
+        if self._schedule is None:
+            # In a worker process: the schedule is not needed for this.
+            assert self._packed is not None  # noqa: S101 # nosec B101
+            added = self._packed.added.get(name)
+            return added or self.collection.function(name)
+        row = self._schedule.row(name)
+        return None if row is None else self._schedule.function(row)
 
-        return _pickling.reduce_for_worker(self)
+    def policy(self, name: str) -> _policy.Policy:
+        """Return how a task is run."""
+        found = self.settings.get(name)
+        return _policy.DEFAULT if found is None else found.policy
 
-    def __getattr__(self, name: str) -> Any:
-        # Only in a worker process is the schedule not there from the start.
-        if name != 'schedule':
-            raise AttributeError(name)
-        from oslo_periodic.core import _pickling
+    def first_spacing(self, row: int) -> object:
+        """Return the spacing that a row had before code changed it."""
+        found = self.settings.get(self.schedule.name(row))
+        if found is not None:
+            return found.spacing
+        function = self.schedule.function(row)
+        return getattr(function, '_periodic_spacing', 0)
 
-        self.schedule = _pickling.worker_schedule(self)
-        return self.schedule
+    def _listed(self) -> dict[str, _task.Function]:
+        return dict(self.collection.entries)
 
-    def add(self, conf: Any, task: _task.Task, now: float) -> None:
-        """Schedule one more task, unless it is not to run.
-
-        :param conf: the configuration of the service.
-        :param task: its description.
-        :param now: the current time.
-        :raises InvalidPeriodicTaskArg: if the configuration says something
-            of it that makes no sense.
-        """
-        reader = _settings.Reader(conf, self.owner.__name__)
-        self._add(reader, task, task.spacing, now)
-
-    def _add(
-        self,
-        reader: _settings.Reader,
-        task: _task.Task,
-        spacing: Any,
-        now: float,
-    ) -> None:
-        settings = reader.read(task, spacing)
-        late = _deferred.is_late(spacing) or _deferred.is_late(task.enabled)
-        if reader.configurable or late or task.policy is not _policy.UNSET:
-            self.read[task.name] = settings
-        if settings.why_not is None:
-            self.schedule_task(task, settings, reader, now)
-            return
-        if task.name not in self.schedule.rows:
-            self.unscheduled[task.name] = task
-        # Of the others the class has told.
-        if _task.is_active(task):
-            _collection.log_skipping(task.name, settings.why_not)
+    # Tasks come and go.
 
     def schedule_task(
         self,
         task: _task.Task,
-        settings: _settings.Settings,
-        reader: _settings.Reader,
-        now: float,
+        settings: _settings.TaskSettings,
+        last_run: float | None,
     ) -> None:
-        """Schedule a task that is to run.
+        """Schedule a task that runs.
 
         :param task: its description.
-        :param settings: how it is to be run.
-        :param reader: what has read it.
-        :param now: the current time.
+        :param settings: how it is run.
+        :param last_run: its last run; None makes it due at once.
         """
         self.unscheduled.pop(task.name, None)
-        last_run = None if task.immediate else now
-        if settings.policy.spread:
-            last_run = self.spread(task.name, settings.spacing, reader, now)
+        flags = _flags(settings.policy)
         held = 0
-        if task.external_ok and task.name not in self.external:
-            self.external.append(task.name)
+        if task.external_ok:
+            self.has_external = True
+            flags |= _schedule.IS_EXTERNAL
             held = _schedule.EXTERNAL if self.external_held else 0
-        row = self.schedule.add(
-            task.name, task.function, settings.spacing, last_run, held
+        self.schedule.add(
+            task.name, task.function, settings.spacing, last_run, held, flags
         )
-        if settings.policy is not _policy.DEFAULT:
-            self.apply(row, settings)
 
-    def spread(
-        self,
-        name: str,
-        spacing: float,
-        reader: _settings.Reader,
-        now: float,
-    ) -> float:
-        """Return the last run that gives a task the phase of its own.
+    def remove(self, name: str) -> None:
+        """Remove a scheduled task; if it is running, that run is its last."""
+        self.history.forget(self.schedule.remove(name))
+        self.settings.pop(name, None)
 
-        :param name: its name.
-        :param spacing: seconds.
-        :param reader: knows the host.
-        :param now: the current time: the next run is within a spacing.
-        """
-        full_name = f'{self.owner.__name__}.{name}'
-        wait = _settings.phase(reader.host, full_name, spacing)
-        return now + wait - spacing
-
-    def apply(self, row: int, settings: _settings.Settings) -> None:
-        """Have the schedule follow what was said of a row."""
-        policy = settings.policy
-        for rows, member in (
-            (self.schedule.run_once, policy.missed == 'run_once'),
-            (self.schedule.queueing, policy.overlap == 'queue'),
-            (self.steady, bool(policy.spread)),
+    def apply_policy(self, row: int, policy: _policy.Policy) -> None:
+        """Apply the policies that the schedule itself follows to a row."""
+        flags = _flags(policy)
+        for flag in (
+            _schedule.RUN_ONCE,
+            _schedule.QUEUE_ONE,
+            _schedule.FIXED_PHASE,
         ):
-            if member:
-                rows.add(row)
-            else:
-                rows.discard(row)
-
-    def policy(self, name: str) -> _policy.Policy:
-        """Return how a task is run."""
-        found = self.read.get(name)
-        return _policy.DEFAULT if found is None else found.policy
-
-    def first_spacing(self, row: int) -> Any:
-        """Return the spacing of a row before code has changed it."""
-        found = self.read.get(self.schedule.names[row])
-        if found is not None:
-            return found.spacing
-        return getattr(self.schedule.tasks[row], '_periodic_spacing', 0)
-
-    def task_names(self) -> list[str]:
-        """Return the names of all tasks, those that do not run at the end."""
-        return [*self.schedule.rows, *self.unscheduled]
-
-    def reload(self, conf: Any) -> None:
-        """Read the configuration again, and follow what has changed.
-
-        What cannot be read is logged, and stays as it was.
-
-        :param conf: the configuration of the service.
-        """
-        # Here, as it never happens in most services.
-        from oslo_periodic.config import _reload
-
-        _reload.reload(self, conf)
+            self.schedule.set_flag(row, flag, bool(flags & flag))
 
     def hold_external(self, held: bool) -> None:
-        """Keep the external tasks from running, or let them again."""
+        """Leave the external tasks to another process, or stop to."""
         if held != self.external_held:
             self.external_held = held
-            for name in self.external:
-                self.schedule.hold(
-                    self.schedule.rows[name], _schedule.EXTERNAL, held
-                )
+            self.schedule.hold_external(held)
 
-    def function(self, name: str) -> Any:
-        """Return the function of a task, or None if there is none."""
-        if hasattr(self, 'packed'):
-            added = self.packed[0].get(name)
-            return added or self.owner._periodic_collection.function(name)
-        row = self.schedule.rows.get(name)
-        return None if row is None else self.schedule.tasks[row]
+    # The life cycle of a run.
 
-    def task_list(
-        self, apply: Callable[[list[tuple[str, Any]]], None]
-    ) -> _views.TaskList:
-        """List the tasks as the reference does.
+    def take(self, row: int) -> Ref | None:
+        """Take a ready task, so that no other driver starts it.
 
-        :param apply: called with the list when it was changed.
+        :returns: None if it is not ready any more and must not run.
         """
-        tasks = self.schedule.tasks
-        pairs = [
-            (name, tasks[row]) for name, row in self.schedule.rows.items()
-        ]
-        return _views.TaskList(pairs, apply)
+        return Ref(self, row) if self.schedule.take(row) else None
 
-    def replace(
-        self, conf: Any, pairs: list[tuple[str, Any]], now: float
+    def requeue(self, ref: Ref) -> None:
+        """Put back a task that was taken and has not begun."""
+        self.schedule.requeue(ref.row)
+
+    def begin(
+        self,
+        ref: Ref,
+        started: float,
+        thread: _thread_ref.ThreadRef | None = None,
+        note: str = '',
+    ) -> _history.Begun | None:
+        """Begin the run of a task that was taken.
+
+        :param ref: the task.
+        :param started: the current time.
+        :param thread: the thread that the task runs in; None if it runs in
+            another process.
+        :param note: appended to the log line.
+        :returns: the run; None if the task was removed and must not run.
+        """
+        row = ref.row
+        if LOG.isEnabledFor(logging.DEBUG):
+            LOG.debug(
+                'Running periodic task %(full_task_name)s%(note)s',
+                {'full_task_name': ref.full_name, 'note': note},
+            )
+        schedule = self.schedule
+        last_run, spacing = schedule.last_run(row), schedule.spacing(row)
+        if last_run is None or not schedule.flag(row, _schedule.FIXED_PHASE):
+            boundary = self.clock.nearest_boundary(last_run, spacing)
+        else:
+            # Jitter would move the phase.
+            boundary = started - (started - last_run) % abs(spacing)
+        taken = schedule.begin(row, boundary)
+        if taken is None:
+            return None
+        function, requested = taken
+        lateness = 0.0
+        if last_run is not None and not requested:
+            lateness = started - last_run - spacing
+            if lateness >= spacing > 0:
+                passed = min(lateness / spacing, _schedule.MOST_MISSED)
+                self.history.note_skipped(row, status.Skip.LATE, int(passed))
+        begun = self.history.running[row] = _history.Begun(
+            row,
+            function,
+            started,
+            lateness if lateness > 0 else 0.0,
+            boundary,
+            thread,
+        )
+        return begun
+
+    def finish(
+        self,
+        begun: _history.Begun,
+        outcome: status.Outcome = status.Outcome.SUCCESS,
+        error: str | None = None,
     ) -> None:
-        """Make the schedule agree with a list of tasks.
+        """End a run.
 
-        :param conf: the configuration of the service.
-        :param pairs: names and functions.
-        :param now: the current time, for the first run of what is new.
+        :param begun: the run, as :meth:`begin` returned it.
+        :param outcome: how it ended.
+        :param error: the class and the text of the exception, if any.
         """
-        wanted = dict(pairs)
-        for name, row in list(self.schedule.rows.items()):
-            if name not in wanted:
-                self.schedule.remove(name)
-                self.steady.discard(row)
-                self.history.forget(row)
-                self.read.pop(name, None)
-                if name in self.external:
-                    self.external.remove(name)
-        for name, function in pairs:
-            if self.function(name) is not function:
-                task = self.owner._periodic_collection.describe(name, function)
-                self.add(conf, task, now)
+        row, started = begun.row, begun.started
+        ended = self.clock.now()
+        history, schedule = self.history, self.schedule
+        history.running.pop(row, None)
+        missed = schedule.finish(row, started, ended, begun.boundary)
+        if schedule.function(row) is None:
+            return  # The task was removed during the run.
+        history.note_end(begun, ended, outcome, error)
+        if missed:
+            history.note_skipped(row, status.Skip.OVERLAP, missed)
+            LOG.warning(
+                'Periodic task %(full_task_name)s ran for %(duration).3f '
+                'seconds, longer than its spacing of %(spacing)g seconds; '
+                'missed runs: %(missed)d',
+                {
+                    'full_task_name': Ref(self, row).full_name,
+                    'duration': ended - started,
+                    'spacing': schedule.spacing(row),
+                    'missed': missed,
+                },
+            )
+
+    # What operators do.
+
+    def pause(self, row: int) -> None:
+        """Keep a task from starting until it is resumed."""
+        self.schedule.hold(row, _schedule.PAUSED, True)
+
+    def resume(self, row: int) -> bool:
+        """Let a paused task start again.
+
+        :returns: False if it was not paused.
+        """
+        if not self.schedule.held(row) & _schedule.PAUSED:
+            return False
+        missed = self.schedule.skip_missed(row, self.clock.now())
+        if missed:
+            self.history.note_skipped(row, status.Skip.PAUSED, missed)
+        self.schedule.hold(row, _schedule.PAUSED, False)
+        return True
+
+    # Copies and pickles.
+
+    def __getstate__(self) -> tuple[object, ...]:
+        return (
+            self.owner,
+            self.clock,
+            _pickling.pack_rows(self.schedule, self._listed()),
+            self.external_held,
+            dict(self.settings),
+            self.defaults,
+        )
+
+    def __setstate__(self, packed: tuple[object, ...]) -> None:
+        owner, clock, rows, external_held, settings, defaults = packed
+        TaskSet.__init__(self, owner, clock)  # type: ignore[arg-type]
+        self.external_held = external_held  # type: ignore[assignment]
+        self.settings = settings  # type: ignore[assignment]
+        self.defaults = defaults  # type: ignore[assignment]
+        _pickling.unpack_rows(
+            self.schedule,
+            rows,  # type: ignore[arg-type]
+            self._listed(),
+            self.owner.__qualname__,
+        )
+        self.has_external = self.schedule.any_flag(_schedule.IS_EXTERNAL)
+        collection = self.collection
+        for task in collection.disabled(self.owner):
+            self.unscheduled[task.name] = task
+        for name, function in collection.entries:
+            if name in self.settings and name not in self.schedule:
+                self.unscheduled[name] = collection.describe(name, function)
+
+    def reduce_for_worker(self) -> tuple[object, ...]:
+        """Reduce the set to what a worker process needs to run tasks.
+
+        A worker looks functions up by name, and unpacks the schedule only if
+        a task asks for it.
+        """
+        state = _pickling.for_worker(self.schedule, self.owner)
+        return _in_worker, (self.owner, self.clock, state)
+
+
+def _in_worker(
+    owner: type, clock: _clock.Clock, state: _pickling.WorkerState
+) -> TaskSet:
+    tasks = TaskSet(owner, clock)
+    tasks._schedule, tasks._packed = None, state
+    return tasks
+
+
+def _flags(policy: _policy.Policy) -> int:
+    """Return the properties of a row that follow from its policies."""
+    flags = 0
+    if policy.missed is status.Missed.RUN_ONCE:
+        flags |= _schedule.RUN_ONCE
+    if policy.overlap is status.Overlap.QUEUE:
+        flags |= _schedule.QUEUE_ONE
+    if policy.spread:
+        flags |= _schedule.FIXED_PHASE
+    return flags

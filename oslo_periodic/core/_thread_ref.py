@@ -11,7 +11,7 @@
 # under the License.
 
 
-"""Where a thread of execution is, seen from another one."""
+"""Find the stack of a thread of execution from another one."""
 
 from __future__ import annotations
 
@@ -20,52 +20,64 @@ import sys
 import threading
 import traceback
 from types import FrameType
-from typing import Any
+from typing import Protocol
 
 
-class Place:
-    """The native or green thread that makes it."""
+class _Greenlet(Protocol):
+    gr_frame: FrameType | None
+
+
+class ThreadRef:
+    """Refers to the native or green thread that makes it."""
 
     __slots__ = ('_greenlet', '_thread')
 
     def __init__(self) -> None:
         self._thread = threading.get_ident()
-        # Where greenlet is not loaded there are no green threads; this
-        # imports nothing.
-        greenlet: Any = sys.modules.get('greenlet')
-        current = greenlet and greenlet.getcurrent()
-        # A native thread has a greenlet, too, which has no parent.
-        self._greenlet = current if current and current.parent else None
+        self._greenlet: _Greenlet | None = None
+        # Without greenlet in sys.modules there are no green threads, so
+        # nothing has to be imported.
+        greenlet = sys.modules.get('greenlet')
+        if greenlet is not None:
+            current = greenlet.getcurrent()
+            # The greenlet of a native thread has no parent.
+            self._greenlet = current if current.parent else None
+
+    @property
+    def is_green(self) -> bool:
+        """Whether this is a green thread."""
+        return self._greenlet is not None
 
     def frame(self) -> FrameType | None:
-        """Return the frame that it executes, if it can be had."""
+        """Return the frame that the thread executes; None if unknown."""
         if self._greenlet is None:
             return sys._current_frames().get(self._thread)
         if self._greenlet is sys.modules['greenlet'].getcurrent():
-            # It has no frame of its own while it is the current one.
+            # A greenlet has no frame of its own while it is the current one.
             return sys._getframe()
-        frame: FrameType | None = self._greenlet.gr_frame
-        return frame
+        return self._greenlet.gr_frame
 
     def stack(self) -> str:
-        """Return its stack, as a traceback prints it."""
+        """Return the stack of the thread, formatted as in a traceback."""
         frame = self.frame()
         if frame is None:
             return '(unknown)'
         return ''.join(traceback.format_stack(frame)).rstrip()
 
-    def line(self, function: Any) -> str | None:
-        """Say in a line where it is.
+    def line(self, function: object) -> str | None:
+        """Name the source line that the thread executes.
 
-        :param function: a call of this is what is of interest.
-        :returns: the innermost frame in the file of that function, which
-            tells more than where in a library it waits, and the innermost of
-            all; None if it cannot be had.
+        :param function: the function of interest.
+        :returns: the innermost frame in the file of that function, which says
+            more than the library call in which it waits, and the innermost
+            frame of all; None if unknown.
         """
         innermost = frame = self.frame()
         if innermost is None:
             return None
-        code = getattr(inspect.unwrap(function), '__code__', None)
+        code = None
+        if callable(function):
+            code = getattr(inspect.unwrap(function), '__code__', None)
         while frame is not None and (
             code is None or frame.f_code.co_filename != code.co_filename
         ):

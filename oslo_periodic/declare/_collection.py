@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What a class of periodic tasks has: its own, inherited, and overridden.
+"""The tasks of a class: its own, inherited and overridden.
 
 A task is found by the attribute that holds it, as any method is: the first
 class in the MRO that has the attribute decides what runs, and the first one
@@ -20,11 +20,11 @@ that made it a task decides its place in the order.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Mapping
 import logging
-from typing import Any
 from typing import NamedTuple
 
-from oslo_periodic.declare import _deferred
+from oslo_periodic.declare import _attributes
 from oslo_periodic.declare import _task
 from oslo_periodic import exceptions
 
@@ -32,32 +32,26 @@ LOG = logging.getLogger('oslo_periodic.periodic_task')
 
 
 def is_active(task: _task.Task) -> bool:
-    """Say whether a task is to run, as far as its class knows; log it if not.
-
-    What is late-bound is not known yet.
-    """
-    if not _deferred.is_late(task.spacing) and task.spacing < 0:
-        log_skipping(task.name, 'its interval is negative')
-    elif not task.enabled:
-        log_skipping(task.name, 'it is disabled')
-    else:
-        return True
-    return False
+    """Say whether a task runs, as far as its class determines; log if not."""
+    reason = _task.why_inactive(task)
+    if reason is not None:
+        log_skipping(task.name, reason)
+    return reason is None
 
 
 def log_skipping(name: str, reason: str) -> None:
-    """Log that a task is not to run at all."""
+    """Log that a task does not run at all."""
     LOG.info(
         'Skipping periodic task %(task)s because %(reason)s',
         {'task': name, 'reason': reason},
     )
 
 
-class _Found(NamedTuple):
-    """A task, and the attribute in which it was found."""
+class Found(NamedTuple):
+    """A task, and the attribute that holds it."""
 
     task: _task.Task
-    #: None, both, if it was added to a class from outside.
+    #: Both are None for a task that was added to a class from outside.
     attribute: str | None = None
     definer: type | None = None
 
@@ -65,52 +59,49 @@ class _Found(NamedTuple):
 class Collection:
     """The tasks of one class."""
 
-    __slots__ = ('_spacing', 'attributes', 'listed', 'undecorated')
+    __slots__ = ('_spacing', 'attributes', 'entries', 'undecorated')
 
-    def __init__(self, attributes: dict[str, Any]) -> None:
-        #: Names and functions, as instances start with them. It may be
-        #: rebound or changed from outside, and counts as it is then.
-        self.listed: list[tuple[str, Any]] = []
-        #: The tasks in the body of the class when it was made. A method may
-        #: be replaced on the class later; what was collected still runs.
+    def __init__(self, attributes: dict[str, _task.Function]) -> None:
+        #: The names and functions that instances start with. Services rebind
+        #: and change this list, so its present value counts.
+        self.entries: list[tuple[str, _task.Function]] = []
+        #: The tasks in the body of the class when it was made. A method that
+        #: is replaced on the class later does not change them.
         self.attributes = attributes
-        #: By name, what cannot be read from the function's attributes: an
-        #: undecorated override runs on its parent's schedule.
-        self.undecorated: dict[str, _Found] = {}
-        self._spacing: dict[str, Any] | None = None
+        #: By name, undecorated overrides, which run on the schedule of the
+        #: method they override: their functions have no attributes.
+        self.undecorated: dict[str, Found] = {}
+        self._spacing: dict[str, _task.Spacing] | None = None
 
     @property
-    def spacing(self) -> dict[str, Any]:
-        """Seconds by name, which may be changed from outside, too.
+    def spacing(self) -> dict[str, _task.Spacing]:
+        """Spacings by name; services change them. Deferred ones stay so.
 
-        What is late-bound is as it was said.
-
-        Made when it is first asked for: hardly anybody does, and the
-        descriptions say the same until then.
+        Made on first access: until then the descriptions say the same.
         """
         if self._spacing is None:
             self._spacing = {
                 name: self.describe(name, function).spacing
-                for name, function in self.listed
+                for name, function in self.entries
             }
         return self._spacing
 
     @spacing.setter
-    def spacing(self, spacing: dict[str, Any]) -> None:
+    def spacing(self, spacing: dict[str, _task.Spacing]) -> None:
         self._spacing = spacing
 
-    def spacing_of(self, task: _task.Task) -> Any:
-        """Return the spacing that instances start with, as it was said."""
+    def spacing_of(self, task: _task.Task) -> _task.Spacing:
+        """Return the spacing that instances start with; it may be deferred."""
         if self._spacing is None:
             return task.spacing
         return self._spacing.get(task.name, task.spacing)
 
     def disabled(self, cls: type) -> list[_task.Task]:
-        """Return the tasks that the class has, and that do not run.
+        """Return the tasks that the class defines and does not list.
 
-        Only operators can change that.
+        They run only if the configuration enables them.
         """
-        listed = {name for name, _function in self.listed}
+        listed = {name for name, _function in self.entries}
         seen: set[str] = set()
         found: dict[str, _task.Task] = {}
         for ancestor in cls.__mro__:
@@ -118,48 +109,58 @@ class Collection:
                 if attribute in seen:
                     continue
                 seen.add(attribute)
-                if _task.is_decorated(value):
-                    task = _task.read(value)
-                    if task.name not in listed and not _task.is_active(task):
+                if _attributes.is_decorated(value):
+                    task = _attributes.read(value)
+                    if task.name not in listed and _task.why_inactive(task):
                         found.setdefault(task.name, task)
         return list(found.values())
 
-    def describe(self, name: str, function: Any) -> _task.Task:
-        """Return the description of a pair that is listed."""
+    def describe(self, name: str, function: _task.Function) -> _task.Task:
+        """Return the description of an entry."""
         found = self.undecorated.get(name)
-        if found is not None and found.task.function is function:
+        if found is not None and _task.same_function(
+            found.task.function, function
+        ):
             return found.task
-        return _task.read(function, name)
+        return _attributes.read(function, name)
 
-    def function(self, name: str) -> Any:
-        """Return the function that is listed by this name, or None."""
-        for listed, function in self.listed:
+    def function(self, name: str) -> _task.Function | None:
+        """Return the function that is listed under a name."""
+        for listed, function in self.entries:
             if listed == name:
                 return function
         return None
 
-    def add(self, found: _Found) -> None:
-        """Add a task at the end; the caller has seen to its name."""
+    def add(self, found: Found) -> None:
+        """Add a task at the end; its name must be new."""
         name, function = found.task.name, found.task.function
-        self.listed.append((name, function))
+        self.entries.append((name, function))
         if self._spacing is not None:
             self._spacing[name] = found.task.spacing
-        if not _task.is_decorated(function):
+        if not _attributes.is_decorated(function):
             self.undecorated[name] = found
 
 
-def is_new(task: _task.Task, known: dict[str, Any]) -> bool:
-    """Say whether a task is to be added to others.
+def of(cls: type) -> Collection:
+    """Return the collection of a class that derives from PeriodicTasks."""
+    collection: Collection = cls._periodic_collection  # type: ignore[attr-defined]
+    return collection
+
+
+def is_new(
+    task: _task.Task, known: Mapping[str, _task.Function | None]
+) -> bool:
+    """Say whether a task has to be added to others.
 
     :param task: its description.
     :param known: the functions of the others by name.
-    :returns: False if the very function is among them.
+    :returns: False if the same function is among them.
     :raises InvalidPeriodicTaskArg: if another function has its name.
     """
     function = known.get(task.name)
     if function is None:
         return True
-    if function is not task.function:
+    if not _task.same_function(function, task.function):
         raise exceptions.InvalidPeriodicTaskArg(
             f'Two periodic tasks are named {task.name!r}: '
             f'{_task.where(function)} and {_task.where(task.function)}; '
@@ -168,7 +169,7 @@ def is_new(task: _task.Task, known: dict[str, Any]) -> bool:
     return False
 
 
-def own(cls: type) -> dict[str, Any]:
+def own(cls: type) -> dict[str, _task.Function]:
     """Return the tasks in the body of a class, by attribute."""
     collection = vars(cls).get('_periodic_collection')
     if isinstance(collection, Collection):
@@ -176,7 +177,7 @@ def own(cls: type) -> dict[str, Any]:
     return {
         attribute: value
         for attribute, value in vars(cls).items()
-        if _task.is_decorated(value)
+        if _attributes.is_decorated(value)
     }
 
 
@@ -189,7 +190,7 @@ def collect(cls: type) -> Collection:
     """
     collection = Collection(own(cls))
     seen = set()
-    known: dict[str, Any] = {}
+    known: dict[str, _task.Function] = {}
     changed = {}
     for found, spacing in _candidates(cls):
         key = (found.attribute, None if found.attribute else found.task.name)
@@ -214,10 +215,10 @@ def collect(cls: type) -> Collection:
     return collection
 
 
-def _candidates(cls: type) -> Iterator[tuple[_Found, Any]]:
+def _candidates(cls: type) -> Iterator[tuple[Found, _task.Spacing | None]]:
     """Yield the tasks of the bases and of the class itself, in their order.
 
-    With those that a base has collected goes their spacing there.
+    A task that a base has collected comes with its spacing there.
     """
     homes = {
         id(function): (attribute, definer)
@@ -227,11 +228,11 @@ def _candidates(cls: type) -> Iterator[tuple[_Found, Any]]:
     for base in cls.__bases__:
         inherited = getattr(base, '_periodic_collection', None)
         if isinstance(inherited, Collection):
-            for name, function in inherited.listed:
+            for name, function in inherited.entries:
                 task = inherited.describe(name, function)
                 found = inherited.undecorated.get(name)
                 if found is None or found.task is not task:
-                    found = _Found(task, *homes.get(id(function), ()))
+                    found = Found(task, *homes.get(id(function), ()))
                 yield found, inherited.spacing_of(task)
         else:
             for ancestor in reversed(base.__mro__):
@@ -239,26 +240,26 @@ def _candidates(cls: type) -> Iterator[tuple[_Found, Any]]:
     yield from _own_found(cls)
 
 
-def _own_found(cls: type) -> Iterator[tuple[_Found, None]]:
+def _own_found(cls: type) -> Iterator[tuple[Found, None]]:
     for attribute, function in own(cls).items():
-        yield _Found(_task.read(function), attribute, cls), None
+        yield Found(_attributes.read(function), attribute, cls), None
 
 
-def _resolve(cls: type, found: _Found) -> _Found | None:
-    """Return what the MRO makes of a task: itself, an override, or None."""
+def _resolve(cls: type, found: Found) -> Found | None:
+    """Apply the MRO to a task: return it, its override, or None."""
     attribute = found.attribute
     if attribute is None:
         return found
     definer = next((c for c in cls.__mro__ if attribute in vars(c)), None)
     if definer is None or definer is found.definer:
-        # In the latter case the value may be another by now.
+        # In the latter case the attribute may have been replaced since.
         return found
     override = vars(definer)[attribute]
-    if _task.is_decorated(override):
-        return _Found(_task.read(override), attribute, definer)
+    if _attributes.is_decorated(override):
+        return Found(_attributes.read(override), attribute, definer)
     if callable(override):
         task = found.task._replace(function=override)
-        return _Found(task, attribute, definer)
+        return Found(task, attribute, definer)
     if override is not None:
         raise exceptions.InvalidPeriodicTaskArg(
             f'{definer.__qualname__}.{attribute} overrides a periodic task '
@@ -275,56 +276,3 @@ def _check_callable(task: _task.Task, cls: type) -> None:
             f'{task.function!r}, which cannot be called: put the decorator '
             'outermost, on a plain function.'
         )
-
-
-class PeriodicTasksMeta(type):
-    """Collects the tasks of each class when it is made."""
-
-    _periodic_collection: Collection
-
-    def __init__(
-        cls,
-        name: str,
-        bases: tuple[type, ...],
-        namespace: dict[str, Any],
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(name, bases, namespace, **kwargs)
-        cls._periodic_collection = collect(cls)
-
-    @property
-    def _periodic_tasks(cls) -> list[tuple[str, Any]]:
-        return cls._periodic_collection.listed
-
-    @_periodic_tasks.setter
-    def _periodic_tasks(cls, pairs: list[tuple[str, Any]]) -> None:
-        cls._periodic_collection.listed = pairs
-
-    @_periodic_tasks.deleter
-    def _periodic_tasks(cls) -> None:
-        cls._periodic_collection.listed = collect(cls).listed
-
-    @property
-    def _periodic_spacing(cls) -> dict[str, Any]:
-        return cls._periodic_collection.spacing
-
-    @_periodic_spacing.setter
-    def _periodic_spacing(cls, spacing: dict[str, Any]) -> None:
-        cls._periodic_collection.spacing = spacing
-
-    @_periodic_spacing.deleter
-    def _periodic_spacing(cls) -> None:
-        cls._periodic_collection.spacing = collect(cls).spacing
-
-    def _add_periodic_task(cls, task: Any) -> bool:
-        """Add a task to the class, for the instances that are yet to come.
-
-        :returns: whether the task is enabled.
-        """
-        description = _task.read_added(task)
-        if not is_active(description):
-            return False
-        collection = cls._periodic_collection
-        if is_new(description, dict(collection.listed)):
-            collection.add(_Found(description))
-        return True

@@ -10,16 +10,17 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
+
 """Hand due tasks to workers, in the order in which they are due.
 
-What is due and has no worker stays *ready* in its schedule, so that pausing,
-removing or changing a task counts until the moment at which it starts, and
-nothing is lost when a runner stops.
+A due task without a worker stays *ready* in its schedule. So pausing, removing
+or changing a task takes effect until the moment it starts, and no run is lost
+when a runner stops.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from concurrent import futures
 import functools
 import heapq
@@ -27,158 +28,137 @@ import itertools
 import logging
 import math
 import threading
-from typing import Any
 
-from oslo_config import cfg
-
+from oslo_periodic.backends import base
 from oslo_periodic.core import _task_set
 from oslo_periodic.declare import _task
-from oslo_periodic.backends import base
-from oslo_periodic import exceptions
 from oslo_periodic.drivers import _execution
+from oslo_periodic import exceptions
 from oslo_periodic import status
 
 LOG = logging.getLogger('oslo_periodic.runner')
 
-#: Seconds until it is tried again where no worker could be started, the
-#: first time and at most.
+#: Seconds before retrying a failed worker start: first and longest delay.
 _FIRST_RETRY, _LAST_RETRY = 1.0, 60.0
-
-#: An instance of the runner, by its number, and a row of it.
-_Key = tuple[int, int]
+#: After so many tries the delay is the longest; bounds a power of two.
+_MOST_DOUBLINGS = 10
 
 
 class Dispatcher:
-    """What is due, who runs it, and when the timer has to turn next."""
+    """The due tasks, their workers, and the time of the next cycle."""
 
     def __init__(
         self,
-        instances: list[Any],
-        context: Any,
+        members: Sequence[_execution.Member],
+        context: object,
         backend: base.Backend,
         workers: int,
-        now: Callable[[], float],
     ) -> None:
         """Start nothing yet.
 
-        :param instances: of PeriodicTasks.
-        :param context: given to the tasks.
-        :param backend: what they run on.
-        :param workers: how many run at a time.
-        :param now: the clock.
+        :param members: the instances whose tasks are run.
+        :param context: the second argument of the tasks.
+        :param backend: the backend they run on.
+        :param workers: how many tasks run at a time.
         """
-        self.instances = instances
+        self.members = {member.tasks: member for member in members}
+        self.clock = members[0].tasks.clock
         self.workers = workers
-        #: Set when the timer has to turn sooner than it has planned.
+        #: Set when the timer has to run a cycle sooner than planned.
         self.wake = backend.event()
-        #: Whether no more runs are started; until when those that run are
-        #: waited for, on the monotonic clock; and set when one has ended.
+        #: Whether no more runs are started.
         self.stopping = False
-        self.deadline = math.inf
-        self.ended = backend.event()
-        #: Whether the timer is to end.
+        #: Until when a stop waits for runs, on the monotonic clock.
+        self.stop_deadline = math.inf
+        #: Set when a run has ended during a stop.
+        self.run_ended = backend.event()
+        #: Whether the timer has to end.
         self.closed = False
-        #: What has been handed out and has not ended.
-        self.runs: set[_execution.Run] = set()
-        #: When the timer will turn, on the clock; infinite while it turns,
-        #: so that whatever happens meanwhile wakes it.
-        self.planned = math.inf
-        #: When it has turned last.
-        self.turned = now()
-        #: What has failed in here, and not in a task.
+        #: The runs that were handed out and have not ended.
+        self.runs: set[_execution.Execution] = set()
+        #: When the timer runs its next cycle; infinite during a cycle, so
+        #: that every change wakes it.
+        self.next_cycle_at = math.inf
+        self.last_cycle_at = self.clock.now()
+        #: An error of the runner itself, not of a task.
         self.failure: BaseException | None = None
-        #: Why no worker could be started for what waits for the next try.
-        self.parked: dict[_Key, str] = {}
-        self._external_is_wrong = False
+        #: Why no worker could be started for a task; it is retried later.
+        self.retrying: dict[_task_set.Ref, str] = {}
         self._context = context
         self._backend = backend
-        self._now = now
-        self._pool = backend.worker_pool(workers)
-        # It is held for a few steps, in which nothing switches.
+        self._pool = self._make_pool(workers)
+        # It is held for a few steps, in which no green thread switches.
         self._lock = threading.Lock()
         self._counter = itertools.count()
-        #: By due time. A row may have left.
-        self._waiting: list[tuple[float, int, _Key]] = []
-        self._deadlines: list[tuple[float, int, _execution.Run]] = []
-        #: When it is tried again, and how often it was in vain.
-        self._retries: list[tuple[float, int, _Key]] = []
-        self._tries: dict[_Key, int] = {}
+        #: Ready tasks by due time; some may not be ready any more.
+        self._waiting: list[tuple[float, int, _task_set.Ref]] = []
+        self._deadlines: list[tuple[float, int, _execution.Execution]] = []
+        self._retries: list[tuple[float, int, _task_set.Ref]] = []
+        self._tries: dict[_task_set.Ref, int] = {}
+
+    def _make_pool(self, workers: int) -> futures.Executor:
+        return self._backend.named_worker_pool(workers, _execution.THREAD_NAME)
 
     def set_workers(self, workers: int) -> None:
-        """Change how many tasks run at a time; what runs goes on."""
+        """Change how many tasks run at a time; running ones go on."""
         if workers == self.workers:
             return
         LOG.info(
-            'The workers of the periodic tasks change: %(old)d -> %(new)d',
+            'Workers for periodic tasks changed: %(old)d -> %(new)d',
             {'old': self.workers, 'new': workers},
         )
         pool = self._pool
         with self._lock:
             self.workers = workers
-            self._pool = self._backend.worker_pool(workers)
+            self._pool = self._make_pool(workers)
         pool.shutdown(wait=False)
         self.wake.set()
 
     def stop_starting(self, deadline: float) -> None:
         """Start no more runs.
 
-        :param deadline: until when those that run are waited for, on the
-            monotonic clock; an earlier one holds.
+        :param deadline: until when to wait for runs, on the monotonic clock;
+            the earliest one of all calls counts.
         """
         with self._lock:
             self.stopping = True
-            self.deadline = min(self.deadline, deadline)
-        self.ended.set()
+            self.stop_deadline = min(self.stop_deadline, deadline)
+        self.run_ended.set()
 
     def shut_down(self) -> None:
-        """End the timer, and let the workers go when they are done."""
+        """End the timer, and the workers once they are done."""
         self.stopping = self.closed = True
         self.wake.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    # The timer.
+    def due_changed(self, due: float) -> None:
+        """Wake the timer if a task is due before its next cycle."""
+        if due < self.next_cycle_at:
+            self.wake.set()
 
-    def turn(self) -> None:
-        """Hand out what is due, end what is overdue, and plan the next."""
-        self.planned = math.inf
-        now = self.turned = self._now()
+    # In the timer.
+
+    def cycle(self) -> None:
+        """Hand out due tasks, end overdue runs, and plan the next cycle."""
+        self.next_cycle_at = math.inf
+        now = self.last_cycle_at = self.clock.now()
         while self._retries and self._retries[0][0] <= now:
-            key = heapq.heappop(self._retries)[2]
-            self.parked.pop(key, None)
-            self.put(key, now)
-        for number, instance in enumerate(self.instances):
-            self._hold_external(instance)
-            schedule = instance._periodic_state.schedule
-            rows = schedule.collect_more(now)
-            if len(schedule.ready) > len(rows) and not self._waiting:
-                # Somebody who ticks beside may have left something.
-                rows = schedule.collect(now)
-            for row in rows:
-                if (number, row) not in self.parked:
-                    self.put((number, row), now)
+            ref = heapq.heappop(self._retries)[2]
+            self.retry(ref, now)
+        for member in self.members.values():
+            member.apply_external()
+            for row in member.tasks.schedule.collect_new(now):
+                ref = _task_set.Ref(member.tasks, row)
+                if ref not in self.retrying:
+                    self._put(ref, now)
         self._hand_out(now)
         self._end_overdue(now)
-        self.planned = self._next_turn(now)
+        self.next_cycle_at = self._plan(now)
 
-    def _hold_external(self, instance: Any) -> None:
-        try:
-            instance._periodic_hold_external()
-        except (ValueError, cfg.Error, RecursionError) as exc:
-            # A file was read again that says something else than a bool.
-            if not self._external_is_wrong:
-                LOG.error(
-                    'run_external_periodic_tasks stays as it was: %(error)s',
-                    {'error': exc},
-                )
-            self._external_is_wrong = True
-        else:
-            self._external_is_wrong = False
-
-    def _next_turn(self, now: float) -> float:
+    def _plan(self, now: float) -> float:
         until = _task.DEFAULT_INTERVAL
-        for instance in self.instances:
-            schedule = instance._periodic_state.schedule
-            until = schedule.until_due(now, until)
+        for tasks in self.members:
+            until = tasks.schedule.until_due(now, until)
         at = now + until
         if self._retries:
             at = min(at, self._retries[0][0])
@@ -186,16 +166,16 @@ class Dispatcher:
             at = min(at, self._deadlines[0][0])
         return at
 
-    def put(self, key: tuple[int, int], now: float) -> None:
-        """Line up a row that is ready.
+    def retry(self, ref: _task_set.Ref, now: float) -> None:
+        """Try now to start a task for which no worker could be started."""
+        if self.retrying.pop(ref, None) is not None:
+            self._put(ref, now)
 
-        :param key: the number of its instance, and the row.
-        :param now: the current time.
-        """
-        number, row = key
-        due = self.instances[number]._periodic_state.schedule.due(row)
-        # What was asked for is due now, and what never ran is the first.
-        item = (min(due, now), next(self._counter), key)
+    def _put(self, ref: _task_set.Ref, now: float) -> None:
+        """Line up a ready task."""
+        due = ref.tasks.schedule.due(ref.row)
+        # A requested task is due now; one that has never run is the first.
+        item = (min(due, now), next(self._counter), ref)
         with self._lock:
             heapq.heappush(self._waiting, item)
 
@@ -211,58 +191,55 @@ class Dispatcher:
                     self.runs.discard(run)
                     call, error = None, exc
             if call is None:
-                self._park(run, error)
+                self._retry_later(run, error)
             else:
                 # Without the lock, as it may be called here and now.
                 call.add_done_callback(functools.partial(self._on_done, run))
 
-    def _next(self, now: float) -> _execution.Run | None:
-        """Take what is due first, if there is a worker for it."""
+    def _next(self, now: float) -> _execution.Execution | None:
+        """Take the task that is due first, if a worker is free."""
         while self._waiting and len(self.runs) < self.workers:
             if self.stopping:
                 return None
-            number, row = heapq.heappop(self._waiting)[2]
-            instance = self.instances[number]
-            if not instance._periodic_state.schedule.start(row):
+            ref = heapq.heappop(self._waiting)[2]
+            if ref.tasks.take(ref.row) is None:
                 continue
-            run = _execution.Run(
-                self._backend,
-                (number, row),
-                instance,
-                self._context,
-                self._now,
+            run = _execution.Execution(
+                self._backend, ref, self.members[ref.tasks], self._context
             )
             self.runs.add(run)
-            # The pool of processes sees to the timeouts of its own.
-            if run.policy.timeout and run.policy.isolation == 'thread':
+            policy = run.policy
+            # The process pool applies the timeouts of its tasks itself.
+            if policy.timeout and policy.isolation is status.Isolation.THREAD:
                 deadline = run.deadline(now)
                 item = (deadline, next(self._counter), run)
                 heapq.heappush(self._deadlines, item)
-                if deadline < self.planned:
-                    self.wake.set()
+                self.due_changed(deadline)
             return run
         return None
 
-    def _park(self, run: _execution.Run, error: BaseException) -> None:
-        """Try again later what no worker could be started for."""
-        tries = self._tries.get(run.key, 0)
-        seconds = min(_FIRST_RETRY * 2**tries, _LAST_RETRY)
-        at = self._now() + seconds
-        self._tries[run.key] = tries + 1
-        self.parked[run.key] = f'{type(error).__name__}: {error}'
-        run.schedule.give_back(run.row)
+    def _retry_later(
+        self, run: _execution.Execution, error: BaseException
+    ) -> None:
+        """Put back a task for which no worker could be started."""
+        tries = self._tries.get(run.ref, 0)
+        doubled = _FIRST_RETRY * 2 ** min(tries, _MOST_DOUBLINGS)
+        seconds = min(doubled, _LAST_RETRY)
+        at = self.clock.now() + seconds
+        self._tries[run.ref] = tries + 1
+        self.retrying[run.ref] = f'{type(error).__name__}: {error}'
+        run.ref.tasks.requeue(run.ref)
         if self.stopping:
             return
         with self._lock:
-            item = (at, next(self._counter), run.key)
+            item = (at, next(self._counter), run.ref)
             heapq.heappush(self._retries, item)
         LOG.error(
-            'No worker can be started for %(task)s, which is tried again in '
-            '%(seconds)g seconds: %(error)s',
+            'No worker can be started for %(task)s; retrying in %(seconds)g '
+            'seconds: %(error)s',
             {'task': run.full_name, 'seconds': seconds, 'error': error},
         )
-        if at < self.planned:
-            self.wake.set()
+        self.due_changed(at)
 
     def _end_overdue(self, now: float) -> None:
         with self._lock:
@@ -274,25 +251,20 @@ class Dispatcher:
                 heapq.heapify(self._deadlines)
         while True:
             with self._lock:
-                run = self._take_overdue(now)
+                run = self._next_overdue(now)
             if run is None:
                 return
-            run.condemn(status.Outcome.TIMEOUT)
-            # Before it is ended: afterwards it is nowhere.
-            _task_set.log_timeout(
-                run.full_name,
-                run.policy.timeout or 0.0,
-                run.way_out,
-                run.stack(),
-            )
+            run.request_end(status.Outcome.TIMEOUT)
+            # Logged first: once the run has ended it has no stack.
+            run.log_timeout(run.stack())
             run.end()
 
-    def _take_overdue(self, now: float) -> _execution.Run | None:
+    def _next_overdue(self, now: float) -> _execution.Execution | None:
         while self._deadlines and self._deadlines[0][0] <= now:
             run = heapq.heappop(self._deadlines)[2]
-            if run not in self.runs or run.is_over:
+            if run not in self.runs or run.end_requested:
                 continue
-            # It was planned when the run was handed out.
+            # The item dates from the hand-out; the run started later.
             deadline = run.deadline(now)
             if deadline <= now:
                 return run
@@ -300,51 +272,46 @@ class Dispatcher:
             heapq.heappush(self._deadlines, item)
         return None
 
-    # The workers.
+    # In the workers.
 
-    def _execute(self, run: _execution.Run) -> None:
+    def _execute(self, run: _execution.Execution) -> None:
         try:
             run.execute()
-            self._tries.pop(run.key, None)
-            self.parked.pop(run.key, None)
+            self._tries.pop(run.ref, None)
+            self.retrying.pop(run.ref, None)
         except exceptions.WorkerStartError as exc:
-            self._park(run, exc)
+            self._retry_later(run, exc)
         except BaseException as exc:
-            # What the task has raised does not come here. But the kill of a
+            # An error of the task does not reach this, but the kill of a
             # green thread may, if it arrives when the task has just ended.
-            if not run.is_over:
+            if not run.end_requested:
                 self.fail(exc)
-                self._park(run, exc)
+                self._retry_later(run, exc)
             elif not run.began:
-                run.schedule.give_back(run.row)
+                run.ref.tasks.requeue(run.ref)
         finally:
             self._ended(run)
 
-    def _on_done(self, run: _execution.Run, call: futures.Future[Any]) -> None:
+    def _on_done(
+        self, run: _execution.Execution, call: futures.Future[None]
+    ) -> None:
         if call.cancelled():
-            # It has not run, so it is as due as before.
-            run.schedule.give_back(run.row)
+            # The task has not run and stays due.
+            run.ref.tasks.requeue(run.ref)
             self._ended(run)
 
-    def _ended(self, run: _execution.Run) -> None:
+    def _ended(self, run: _execution.Execution) -> None:
         with self._lock:
             self.runs.discard(run)
-        now = self._now()
-        if run.schedule.is_ready(run.row) and run.key not in self.parked:
-            self.put(run.key, now)
         if self._waiting:
-            self._hand_out(now)
+            self._hand_out(self.clock.now())
         if self.stopping:
-            self.ended.set()
-            # Another runner may have been started meanwhile.
-            run.schedule.notify()
-        elif run.schedule.next_due < self.planned:
-            self.wake.set()
+            self.run_ended.set()
 
     def fail(self, exc: BaseException) -> None:
-        """Note that the runner's own code has failed."""
+        """Record an error of the runner's own code."""
         self.failure = exc
         LOG.critical(
-            'The runner of the periodic tasks has failed',
+            'The periodic task runner has failed',
             exc_info=(type(exc), exc, exc.__traceback__),
         )

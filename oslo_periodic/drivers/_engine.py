@@ -10,196 +10,176 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""All that there is while a runner runs, from its start to its end."""
+
+"""The timer and the workers of a runner, from its start to its stop."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Sequence
 from concurrent import futures
+import contextlib
 import threading
-import time
-from typing import Any
 
-from oslo_periodic.config import _options
 from oslo_periodic.backends import base
-from oslo_periodic import periodic_task
-from oslo_periodic.operate import _control
+from oslo_periodic.core import _task_set
 from oslo_periodic.drivers import _dispatch
-from oslo_periodic.operate import _health
-from oslo_periodic.operate import _notify
-from oslo_periodic.operate import _commands
+from oslo_periodic.drivers import _execution
+from oslo_periodic.drivers import _stopping
+from oslo_periodic import exceptions
+from oslo_periodic import status
 
-#: Seconds between two looks at the health.
-HEALTH_INTERVAL = 5.0
-#: Seconds for what was killed to end, and for what was only asked to.
+#: Seconds that a stop waits for runs that were killed, and for runs that were
+#: only asked to end.
 GRACE, ASKED_GRACE = 3.0, 1.0
 
 
 class Engine:
-    """The timer, the monitor, the control socket and the workers."""
+    """What exists while a runner runs."""
 
     def __init__(
         self,
-        instances: list[Any],
-        context: Any,
+        members: Sequence[_execution.Member],
+        context: object,
         backend: base.Backend,
-        settings: _options.RunnerSettings,
+        workers: int,
     ) -> None:
         """Start nothing yet.
 
-        :param instances: of PeriodicTasks.
-        :param context: given to the tasks.
-        :param backend: what they run on.
-        :param settings: how.
+        :param members: the instances whose tasks are run.
+        :param context: the second argument of the tasks.
+        :param backend: the backend they run on.
+        :param workers: how many tasks run at a time.
         """
         self.backend = backend
-        self.settings = settings
         self.dispatcher = _dispatch.Dispatcher(
-            instances,
-            context,
-            backend,
-            settings.workers,
-            lambda: periodic_task.now(),
+            members, context, backend, workers
         )
-        self.manager = _notify.Manager()
-        self.health = _health.Health(self.dispatcher, periodic_task.now())
-        #: Set when it has stopped, or failed; and with what.
+        self.clock = self.dispatcher.clock
+        #: Set when the engine has stopped or failed.
         self.over = backend.event()
         self.failure: BaseException | None = None
-        #: Whether all of it was let go of.
         self.closed = False
-        self._instances = instances
-        self._control: _control.Server | None = None
-        #: One for each call that lasts: in a shared one, what gets no thread
-        #: would wait for ever behind what never ends, and nobody would know.
         self._pools: list[futures.Executor] = []
         self._lock = threading.Lock()
 
-    def start(self, commands: dict[str, _control.Command]) -> None:
-        """Start everything.
+    def start(self) -> None:
+        """Start the timer.
 
-        :param commands: what the control socket can be told.
-        :raises RuntimeError: if a thread cannot be started.
-        :raises RunnerError: if the control socket cannot be bound.
+        :raises RuntimeError: if its thread cannot be started.
         """
-        for instance in self._instances:
-            schedule = instance._periodic_state.schedule
-            schedule.on_change = self.dispatcher.wake.set
-        if self.settings.control_socket:
-            self._control = _control.Server(
-                self.settings.control_socket, self.backend, commands
-            )
-            self.submit(self._control.serve)
-        self.submit(self._run_timer)
-        self.submit(self._monitor)
+        for tasks in self.dispatcher.members:
+            tasks.schedule.listen(self.dispatcher)
+        self.submit(self._run_timer, 'periodic-timer')
         if self.closed:
-            # A signal handler has stopped it meanwhile.
-            self.closed = False
-            self.close()
+            # A signal handler has stopped the runner during its start.
+            self._detach()
 
-    def submit(self, call: Callable[[], Any]) -> None:
-        """Do a call in a worker of its own.
+    def submit(self, call: Callable[[], object], name: str) -> None:
+        """Run a long-lived call in a worker of its own.
 
-        :raises RuntimeError: if there is none to be had.
+        In a shared pool, one such call could wait for ever for another to
+        return. After :meth:`close` nothing is started: a signal handler may
+        have stopped the runner during its start.
+
+        :param call: the call.
+        :param name: the name of its thread.
+        :raises RuntimeError: if no worker can be started.
         """
-        pool = self.backend.worker_pool(1)
-        self._pools.append(pool)
+        with self._lock:
+            if self.closed:
+                return
+            pool = self.backend.named_worker_pool(1, name)
+            self._pools.append(pool)
         pool.submit(call)
 
     def stop(self, deadline: float) -> bool:
-        """Start no more runs, wait for those that run, and shut down.
+        """Start no more runs, wait for those that run, and end the rest.
 
-        :param deadline: until when to wait, on the monotonic clock; that of
-            another call that is waiting comes nearer, too.
-        :returns: whether everything has ended by itself.
+        The timer goes on until :meth:`close`, as runs may exceed their
+        timeouts meanwhile.
+
+        :param deadline: until when to wait, on the monotonic clock; it
+            applies to other calls that wait, too.
+        :returns: whether all runs have ended on their own.
         """
-        if not self.dispatcher.stopping:
-            self.manager.notify('STOPPING=1')
         self.dispatcher.stop_starting(deadline)
-        try:
-            left = _commands.await_runs(self.dispatcher)
-            _commands.end_runs(left, periodic_task.now())
-            if left:
-                killed = any(run.can_be_ended for run in left)
-                still = _commands.await_runs(
-                    self.dispatcher, GRACE if killed else ASKED_GRACE
-                )
-                _commands.leave_runs(still, periodic_task.now())
-        finally:
-            # Also where this is a green thread that is killed meanwhile.
-            self.close()
+        left = _stopping.await_runs(self.dispatcher)
+        _stopping.end_runs(left, self.clock.now())
+        if left:
+            killed = any(run.can_be_ended for run in left)
+            still = _stopping.await_runs(
+                self.dispatcher, GRACE if killed else ASKED_GRACE
+            )
+            _stopping.log_left_running(still, self.clock.now())
         return not left
 
     def close(self) -> None:
-        """Let go of everything; whoever comes first does it."""
+        """Release everything; further calls do nothing."""
         with self._lock:
             if self.closed:
                 return
             self.closed = True
-        for instance in self._instances:
-            schedule = instance._periodic_state.schedule
-            # Another runner may have been started meanwhile.
-            if schedule.on_change == self.dispatcher.wake.set:
-                schedule.on_change = None
+            pools = list(self._pools)
+        self._detach()
         self.dispatcher.shut_down()
-        if self._control is not None:
-            self._control.close()
-        for pool in self._pools:
+        for pool in pools:
             pool.shutdown(wait=False)
-        _commands.end_idle_processes(self._instances)
+        if any(needs_process(tasks) for tasks in self.dispatcher.members):
+            with contextlib.suppress(exceptions.UnsupportedBackendError):
+                # Other users of the pool start new workers.
+                self.backend.process_pool(1).end_idle()
         self.failure = self.failure or self.dispatcher.failure
         self.over.set()
 
-    def reload(self, settings: _options.RunnerSettings) -> None:
-        """Follow settings that may have changed."""
-        self.settings = settings
-        self.dispatcher.set_workers(settings.workers)
-        self.dispatcher.wake.set()
+    def _detach(self) -> None:
+        for tasks in self.dispatcher.members:
+            # Another runner may have been started meanwhile.
+            if tasks.schedule.is_listener(self.dispatcher):
+                tasks.schedule.listen(None)
 
-    def problems(self) -> list[_health.Problem]:
-        """Say what is wrong."""
-        return self.health.problems(
-            periodic_task.now(), self.settings.overdue_factor
-        )
-
-    def _run_timer(self) -> None:
-        dispatcher = self.dispatcher
-        try:
-            # While it stops, too, as runs may be over their timeouts then.
-            while not dispatcher.closed:
-                dispatcher.wake.clear()
-                dispatcher.turn()
-                idle = dispatcher.planned - periodic_task.now()
-                # The end may have come before the flag was cleared.
-                if idle > 0 and not dispatcher.closed:
-                    dispatcher.wake.wait(idle)
-        except BaseException as exc:
-            self._fail(exc)
-
-    def _monitor(self) -> None:
-        watchdog = _notify.watchdog_interval()
-        interval = min(HEALTH_INTERVAL, (watchdog or 60.0) / 2)
-        try:
-            while not self.over.wait(interval):
-                problems = self.problems()
-                self.health.tell(problems)
-                if watchdog and not any(p.is_fatal for p in problems):
-                    self.manager.notify('WATCHDOG=1')
-        except BaseException as exc:
-            self._fail(exc)
-
-    def _fail(self, exc: BaseException) -> None:
+    def fail(self, exc: BaseException) -> None:
+        """Record an error of the runner's own code, and end waits for it."""
         self.dispatcher.fail(exc)
         self.failure = exc
         self.over.set()
 
+    def _run_timer(self) -> None:
+        dispatcher = self.dispatcher
+        try:
+            # Also during a stop, as runs may exceed their timeouts then.
+            while not dispatcher.closed:
+                dispatcher.wake.clear()
+                dispatcher.cycle()
+                # A close may have come before the flag was cleared.
+                if not dispatcher.closed:
+                    self.clock.wait(dispatcher.wake, dispatcher.next_cycle_at)
+        except BaseException as exc:
+            self.fail(exc)
 
-def stop_deadline(
-    settings: _options.RunnerSettings,
-    graceful: bool,
-    timeout: float | None,
-) -> float:
-    """Return until when a stop waits, on the monotonic clock."""
-    if timeout is None:
-        timeout = settings.graceful_stop_timeout
-    return time.monotonic() + (timeout if graceful else 0.0)
+
+def needs_process(tasks: _task_set.TaskSet) -> str | None:
+    """Return the full name of a task that runs in a process; None: none."""
+    for name, row in tasks.schedule.items():
+        if tasks.policy(name).isolation is status.Isolation.PROCESS:
+            return _task_set.Ref(tasks, row).full_name
+    return None
+
+
+def check_isolation(
+    task_sets: Sequence[_task_set.TaskSet], backend: base.Backend
+) -> None:
+    """Check that the backend has processes if a task needs one.
+
+    :raises UnsupportedBackendError: naming such a task.
+    """
+    for tasks in task_sets:
+        full_name = needs_process(tasks)
+        if full_name is None:
+            continue
+        try:
+            backend.process_pool(1)
+        except exceptions.UnsupportedBackendError as exc:
+            raise exceptions.UnsupportedBackendError(
+                f'The periodic task {full_name} has isolation = process: {exc}'
+            ) from exc

@@ -11,14 +11,14 @@
 # under the License.
 
 
-"""The socket on which operators speak to a runner.
+"""The control socket: operators send commands, and get answers.
 
 A request is a line of JSON, ``{"command": "pause", "task": "Manager.sync"}``,
 and so is the answer: ``{"ok": true, "result": ...}`` or ``{"ok": false,
-"error": "..."}``. A connection takes any number of them. Whoever sends
-anything else is told so and hung up on; so is, without a word, who sends too
-much or nothing for too long. Where there are too many connections, the oldest
-makes room.
+"error": "..."}``. A connection takes any number of requests. A request that is
+not of this form is answered with an error, and the connection is closed.
+Clients that send too much, or nothing for too long, are disconnected without
+an answer. At the limit of connections, the oldest one is closed.
 """
 
 from __future__ import annotations
@@ -33,29 +33,29 @@ import socket
 import stat
 import struct
 import time
-from typing import Any
 
 from oslo_periodic.backends import base
 from oslo_periodic import exceptions
 
 LOG = logging.getLogger('oslo_periodic.runner')
 
-#: Bytes of a request, at most.
+#: The largest request, in bytes.
 MAX_REQUEST = 1 << 16
-#: Seconds for a client to send a request, and to take the answer.
+#: Seconds for a client to send a request, and to receive the answer.
 PATIENCE = 5.0
-#: Connections that there are at most.
+#: The largest number of connections.
 _MOST = 32
-#: Seconds until the next try, where no connection can be accepted.
+#: Seconds before accepting again after an error.
 _PAUSE = 1.0
 #: pid, uid and gid, as SO_PEERCRED gives them.
 _CREDENTIALS = struct.Struct('3i')
 
-Command = Callable[[str | None], Any]
+#: Called with the task of the request, or None; returns a JSON value.
+Command = Callable[[str | None], object]
 
 
 class Server:
-    """Listens, and answers."""
+    """Listens for requests, and answers them."""
 
     def __init__(
         self,
@@ -63,11 +63,13 @@ class Server:
         backend: base.Backend,
         commands: Mapping[str, Command],
     ) -> None:
-        """Bind the socket; nobody is answered yet.
+        """Bind the socket; requests are not answered yet.
 
-        :param path: where; ``{pid}`` stands for the process ID.
-        :param backend: what to wait on.
-        :param commands: by name, what is called with the task, if any.
+        :param path: the path of the socket; ``{pid}`` stands for the process
+            ID.
+        :param backend: the backend that waits.
+        :param commands: the functions of the commands, by name; each is called
+            with the task of the request, or None.
         :raises RunnerError: if it cannot be bound.
         """
         self.path = path.replace('{pid}', str(os.getpid()))
@@ -77,13 +79,13 @@ class Server:
         self._inode = os.stat(self.path).st_ino
         self._closed = False
         self._serving = False
-        #: Those that are served, the oldest first.
+        #: The open connections, oldest first.
         self._connections: dict[socket.socket, None] = {}
-        # One that was told to make room is not gone at once.
-        self._pool = backend.worker_pool(_MOST * 2)
+        # A connection that is closed to make room does not end at once.
+        self._pool = backend.named_worker_pool(_MOST * 2, 'periodic-control')
 
     def serve(self) -> None:
-        """Answer until it is closed."""
+        """Answer requests until the server is closed."""
         self._serving = True
         with self._socket:
             while not self._closed:
@@ -96,7 +98,8 @@ class Server:
                 except OSError as exc:
                     if not self._closed:
                         LOG.warning(
-                            'The control socket cannot accept: %(error)s',
+                            'The control socket cannot accept connections: '
+                            '%(error)s',
                             {'error': exc},
                         )
                         self._backend.sleep(_PAUSE)
@@ -104,13 +107,13 @@ class Server:
                 self._admit(connection)
 
     def close(self) -> None:
-        """Stop to listen, and hang up when what was read is answered."""
+        """Stop listening; requests that were read are still answered."""
         self._closed = True
         try:
             if os.stat(self.path).st_ino == self._inode:
                 os.unlink(self.path)
         except OSError:
-            pass  # Somebody has removed it.
+            pass  # It has been removed already.
         _shut_down(self._socket, socket.SHUT_RDWR)
         if not self._serving:
             self._socket.close()
@@ -123,7 +126,7 @@ class Server:
         uid = _peer(connection)
         if uid not in (0, os.geteuid()):
             LOG.warning(
-                'A control connection of user %(uid)s is refused', {'uid': uid}
+                'Refused a control connection from uid %(uid)s', {'uid': uid}
             )
             connection.close()
             return
@@ -133,25 +136,25 @@ class Server:
         try:
             self._pool.submit(self._answer_all, connection)
         except RuntimeError:
-            # It is being closed, or there is no thread.
+            # The server is being closed, or no thread can be started.
             self._connections.pop(connection)
             connection.close()
 
     def _answer_all(self, connection: socket.socket) -> None:
         try:
             with connection:
-                reader = _Reader(connection, self._backend)
+                reader = _LineReader(connection, self._backend)
                 while (line := reader.line()) is not None:
                     answer = self._answer(line)
                     _send(connection, self._backend, answer)
                     if 'fatal' in answer:
                         break
         except OSError:
-            pass  # The client has gone; that is its business.
+            pass  # The client has closed the connection.
         finally:
             self._connections.pop(connection, None)
 
-    def _answer(self, line: bytes) -> dict[str, Any]:
+    def _answer(self, line: bytes) -> dict[str, object]:
         try:
             request = json.loads(line)
             command, task = request['command'], request.get('task')
@@ -185,8 +188,8 @@ class Server:
             return {'ok': False, 'error': f'{type(exc).__name__}: {exc}'}
 
 
-class _Reader:
-    """Takes lines from a connection, within bounds."""
+class _LineReader:
+    """Reads lines from a connection, within bounds."""
 
     def __init__(
         self, connection: socket.socket, backend: base.Backend
@@ -196,7 +199,7 @@ class _Reader:
         self._buffer = b''
 
     def line(self) -> bytes | None:
-        """Return the next line; None if the client is done, or too slow."""
+        """Return the next line; None at the end, or from a slow client."""
         deadline = time.monotonic() + PATIENCE
         while b'\n' not in self._buffer:
             left = deadline - time.monotonic()
@@ -218,7 +221,7 @@ class _Reader:
 
 
 def _send(
-    connection: socket.socket, backend: base.Backend, answer: dict[str, Any]
+    connection: socket.socket, backend: base.Backend, answer: dict[str, object]
 ) -> None:
     data = memoryview(json.dumps(answer).encode() + b'\n')
     deadline = time.monotonic() + PATIENCE
@@ -228,16 +231,16 @@ def _send(
         except BlockingIOError:
             if time.monotonic() > deadline:
                 raise
-            # Only a large answer to a slow client comes here.
+            # Only for a large answer to a slow client.
             backend.sleep(0.01)
 
 
 def _shut_down(connection: socket.socket, how: int) -> None:
-    """Wake whoever waits for a socket, in whichever thread."""
+    """Shut a socket down, which wakes every thread that waits for it."""
     try:
         connection.shutdown(how)
     except OSError:
-        pass  # It is closed already.
+        pass  # The socket is closed already.
 
 
 def _peer(connection: socket.socket) -> int:
@@ -255,7 +258,7 @@ def _bind(path: str) -> socket.socket:
         )
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        # Before bind, so that the file is never there with another mode.
+        # Before bind, so that the file never exists with another mode.
         os.fchmod(listener.fileno(), stat.S_IRUSR | stat.S_IWUSR)
         _remove_stale(path)
         listener.bind(path)
@@ -270,17 +273,17 @@ def _bind(path: str) -> socket.socket:
 
 
 def _remove_stale(path: str) -> None:
-    """Remove a socket that nobody listens on any more.
+    """Remove a socket file on which no process listens.
 
-    :raises OSError: if somebody does.
+    :raises OSError: if a process does.
     """
     try:
         if not stat.S_ISSOCK(os.stat(path).st_mode):
-            return  # bind refuses it.
+            return  # bind will refuse the path.
     except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        # Not to wait for the backlog of somebody who does not accept.
+        # A full backlog of a process that does not accept must not block.
         probe.setblocking(False)
         try:
             probe.connect(path)

@@ -11,31 +11,32 @@
 # under the License.
 
 
-"""Is a runner well, and if not, why not."""
+"""Say whether the tasks of a runner are healthy, and if not, why."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 import logging
 import math
-from typing import Any
 from typing import NamedTuple
 
 from oslo_periodic.core import _report
+from oslo_periodic.core import _task_set
 from oslo_periodic.drivers import _dispatch
-from oslo_periodic.operate import _commands
 from oslo_periodic import status
 
 LOG = logging.getLogger('oslo_periodic.runner')
 
-#: Seconds that the timer may be late before it counts as not turning.
+#: Seconds that the timer may be late before it counts as stuck.
 TIMER_PATIENCE = 5.0
+#: The number of busy workers that a reason names.
+_NAMED = 5
 
 
 class Problem(NamedTuple):
-    """Why a runner is not well."""
+    """Why a runner is unhealthy."""
 
-    #: What it is about: a task, or the runner itself.
+    #: A task, or the runner itself.
     subject: str
     reason: str
     #: Whether the runner itself does not work.
@@ -46,23 +47,23 @@ class Problem(NamedTuple):
 
 
 class Health:
-    """Looks at a runner, and tells of what has become wrong, or right."""
+    """Checks a runner, and logs changes of its health."""
 
     def __init__(
         self, dispatcher: _dispatch.Dispatcher, started: float
     ) -> None:
-        """Look at nothing yet.
+        """Check nothing yet.
 
-        :param dispatcher: whose tasks are looked at.
+        :param dispatcher: the dispatcher of the runner.
         :param started: when the runner was started.
         """
         self._dispatcher = dispatcher
         self._started = started
-        #: The subjects that were told of, and are not well yet.
-        self._told: set[str] = set()
+        #: The subjects that were logged as unhealthy.
+        self._reported: set[str] = set()
 
     def problems(self, now: float, factor: float) -> list[Problem]:
-        """Say what is wrong.
+        """Return what is wrong; an empty list if the runner is healthy.
 
         :param now: the current time.
         :param factor: how many spacings a task may be late; 0: any.
@@ -72,18 +73,18 @@ class Health:
             found += self._late_tasks(now, factor)
         return found
 
-    def tell(self, problems: list[Problem]) -> None:
-        """Log what has become wrong, once, and what is right again."""
+    def log_changes(self, problems: list[Problem]) -> None:
+        """Log subjects that have become unhealthy or healthy, once each."""
         subjects = {problem.subject for problem in problems}
         for problem in problems:
-            if problem.subject not in self._told:
+            if problem.subject not in self._reported:
                 LOG.warning(
-                    'The periodic tasks are not well: %(problem)s',
+                    'Periodic tasks are unhealthy: %(problem)s',
                     {'problem': problem},
                 )
-        for subject in self._told - subjects:
-            LOG.info('%(subject)s is well again', {'subject': subject})
-        self._told = subjects
+        for subject in self._reported - subjects:
+            LOG.info('%(subject)s is healthy again', {'subject': subject})
+        self._reported = subjects
 
     def _runner_problems(self, now: float) -> Iterator[Problem]:
         dispatcher = self._dispatcher
@@ -96,83 +97,95 @@ class Health:
             )
         if dispatcher.stopping:
             return
-        expected = dispatcher.planned
+        expected = dispatcher.next_cycle_at
         if expected == math.inf:
-            expected = dispatcher.turned
+            expected = dispatcher.last_cycle_at
         if now - expected > TIMER_PATIENCE:
             yield Problem(
-                'The timer',
-                f'has not turned for {now - dispatcher.turned:.1f} seconds: '
-                'its thread is blocked or gone',
+                'The timer loop',
+                f'has not run for {now - dispatcher.last_cycle_at:.1f} '
+                'seconds: its thread is blocked or has ended',
                 True,
             )
 
     def _late_tasks(self, now: float, factor: float) -> Iterator[Problem]:
-        for number, instance in enumerate(self._dispatcher.instances):
-            state = instance._periodic_state
-            # Nothing else can be late, as long as the timer turns.
-            rows = {*state.schedule.ready, *state.history.running}
-            for row in sorted(rows):
-                late = self.lateness(instance, row, now)
-                spacing = state.schedule.spacing[row]
-                if late is not None and late > factor * spacing > 0:
-                    name = state.schedule.names[row]
+        for tasks in self._dispatcher.members:
+            schedule = tasks.schedule
+            # Other rows are late only if the timer is, which is a problem of
+            # its own.
+            for row in schedule.unfinished():
+                late = self.lateness(tasks, row, now)
+                if (
+                    late is not None
+                    and late > factor * schedule.spacing(row) > 0
+                ):
+                    ref = _task_set.Ref(tasks, row)
                     yield Problem(
-                        f'{type(instance).__name__}.{name}',
-                        f'is {late:.1f} seconds late: '
-                        f'{self.reason((number, row), now)}',
+                        ref.full_name,
+                        f'is {late:.1f} seconds late: {self.reason(ref, now)}',
                     )
 
-    def lateness(self, instance: Any, row: int, now: float) -> float | None:
-        """Return how late the next run of a task is, in seconds.
+    def lateness(
+        self, tasks: _task_set.TaskSet, row: int, now: float
+    ) -> float | None:
+        """Return by how many seconds the next run of a task is late.
 
-        :returns: negative, if it is not due; None if it is not to run.
+        :returns: a negative number if the task is not due; None if it will
+            not run.
         """
-        due: float = instance._periodic_state.schedule.due(row)
+        due = tasks.schedule.due(row)
         if due == math.inf:
             return None
-        return now - max(due, self._started if due == -math.inf else due)
+        return now - (self._started if due == -math.inf else due)
 
-    def reason(self, key: tuple[int, int], now: float) -> str:
+    def reason(self, ref: _task_set.Ref, now: float) -> str:
         """Say why a task does not start now.
 
-        :param key: the number of its instance, and its row.
+        :param ref: the task.
         :param now: the current time.
         """
-        number, row = key
-        state = self._dispatcher.instances[number]._periodic_state
-        activity = _report.activity(state, row)
-        running = state.history.running.get(row)
-        if activity is status.Activity.RUNNING and running is not None:
-            where = _report.where(state, row)
+        activity = _report.activity(ref.tasks, ref.row)
+        if activity is status.Activity.RUNNING:
+            running = ref.tasks.history.running.get(ref.row)
+            seconds = now - running.started if running else 0.0
+            where = _report.where(ref.tasks, ref.row)
             return (
-                f'it has been running for {now - running[0]:.1f} seconds'
+                f'it has been running for {seconds:.1f} seconds'
                 f'{", at " + where if where else ""}'
             )
         if activity is status.Activity.WAITING:
-            return self._why_waiting(key, now)
-        if activity is status.Activity.IDLE:
-            return 'it is not due'
-        if activity is status.Activity.PAUSED:
-            return 'it is paused'
-        if activity is status.Activity.EXTERNAL:
-            return 'run_external_periodic_tasks leaves it to others'
-        return 'it is disabled'
+            return self._why_waiting(ref, now)
+        return why_inactive(activity)
 
-    def _why_waiting(self, key: tuple[int, int], now: float) -> str:
-        error = self._dispatcher.parked.get(key)
+    def _why_waiting(self, ref: _task_set.Ref, now: float) -> str:
+        error = self._dispatcher.retrying.get(ref)
         if error is not None:
             return f'no worker could be started for it: {error}'
         runs = list(self._dispatcher.runs)
+        if any(run.ref == ref for run in runs):
+            return 'it was handed to a worker, which has not begun it'
         if len(runs) < self._dispatcher.workers:
-            return 'it starts at the next turn of the timer'
-        held = sorted(
-            ((_commands.seconds(run, now), run.full_name) for run in runs),
-            reverse=True,
+            return 'it starts at the next cycle of the timer'
+        busy = sorted(
+            ((run.seconds(now), run.full_name) for run in runs), reverse=True
         )
-        names = ', '.join(f'{name} ({s:.1f} s)' for s, name in held[:5])
-        more = f' and {len(held) - 5} more' if len(held) > 5 else ''
+        names = ', '.join(f'{name} ({s:.1f} s)' for s, name in busy[:_NAMED])
+        more = len(busy) - _NAMED
         return (
-            f'it waits for a worker; all {len(runs)} are held, by '
-            f'{names}{more}'
+            f'it waits for a worker; all {len(runs)} are busy with {names}'
+            + (f' and {more} more' if more > 0 else '')
         )
+
+
+#: Why tasks in these states do not start.
+_REASONS = {
+    status.Activity.IDLE: 'it is not due',
+    status.Activity.PAUSED: 'it is paused',
+    status.Activity.EXTERNAL: 'run_external_periodic_tasks = false leaves it '
+    'to another process',
+}
+
+
+def why_inactive(activity: status.Activity) -> str:
+    """Say why a task that is not due does not start."""
+    return _REASONS.get(activity, 'it is disabled')

@@ -11,7 +11,7 @@
 # under the License.
 
 
-"""Tell the service manager, as sd_notify(3) of systemd describes."""
+"""Notify the service manager, as sd_notify(3) of systemd describes."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ import socket
 LOG = logging.getLogger('oslo_periodic.runner')
 
 
-class Manager:
-    """Whom NOTIFY_SOCKET names, if anybody."""
+class ServiceManager:
+    """The service manager that NOTIFY_SOCKET names, if set."""
 
     def __init__(self) -> None:
         self._failed = False
 
     def notify(self, message: str) -> None:
-        """Send a message; that it cannot be sent is told once.
+        """Send a message; a failure is logged once.
 
         :param message: such as ``READY=1``.
         """
@@ -40,14 +40,14 @@ class Manager:
             address = '\0' + address[1:]
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-                # The manager being slow must not stop the tasks.
+                # A slow service manager must not block the tasks.
                 sender.setblocking(False)
                 sender.sendto(message.encode(), address)
         except OSError as exc:
             if not self._failed:
                 LOG.warning(
-                    'The service manager cannot be told %(message)s by way '
-                    'of NOTIFY_SOCKET: %(error)s',
+                    'Cannot send %(message)s to the service manager '
+                    '(NOTIFY_SOCKET): %(error)s',
                     {'message': message, 'error': exc},
                 )
             self._failed = True
@@ -56,9 +56,9 @@ class Manager:
 
 
 def watchdog_interval() -> float | None:
-    """Return the seconds within which the manager wants to hear of us.
+    """Return the seconds within which the manager expects WATCHDOG=1.
 
-    :returns: None if it does not.
+    :returns: None if it expects none.
     """
     pid = os.environ.get('WATCHDOG_PID')
     if not os.environ.get('NOTIFY_SOCKET') or pid not in (

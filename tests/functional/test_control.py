@@ -343,7 +343,7 @@ class TestSocket(ControlTestCase):
                 self.assertEqual(says, f.read())
         self.await_condition(
             lambda: (
-                f'WARNING A control connection of user {NOBODY} is refused'
+                f'WARNING Refused a control connection from uid {NOBODY}'
                 in self.log.output
             )
         )
@@ -366,7 +366,7 @@ class TestRefusedStart(ControlTestCase):
         for text in (path, *says):
             self.assertIn(text, str(error))
         self.await_condition(lambda: descriptors() <= before)
-        self.assertEqual(['The runner does not run'], refused.health())
+        self.assertEqual(['The runner is not running'], refused.health())
         self.assertTrue(refused.stop())
         self.assertEqual(0, self.count('one'))
         self.set_socket(os.path.join(self.directory, 'good'))
@@ -546,7 +546,7 @@ class TestCommands(ControlTestCase):
         self.start(tasks, workers=1)
         self.await_activity('PeriodicTasks.late', 'waiting')
         self.assertIn(
-            'it waits for a worker; all 1 are held, by PeriodicTasks.slow',
+            'it waits for a worker; all 1 are busy with PeriodicTasks.slow',
             self.state('PeriodicTasks.late')['reason'],
         )
         self.succeed('pause', 'late')
@@ -606,7 +606,7 @@ class TestCommands(ControlTestCase):
         self.assertEqual(['Other.slow'], self.succeed('run', 'slow'))
         error = self.fail_to('run', 'slow')
         self.assertIn('Other.slow is running', error)
-        self.assertIn('again after that', error)
+        self.assertIn('another run is queued', error)
         self.gate.set()
         self.await_condition(lambda: self.state('Other.slow')['runs'] == 2)
         self.await_activity('Other.slow', 'idle')
@@ -629,7 +629,7 @@ class TestCommands(ControlTestCase):
         self.assertIsNone(waiting.result(base.TIMEOUT))
         self.assertEqual(1, self.count('slow'))
         self.assertEqual([], os.listdir(self.directory))
-        self.assertEqual(['The runner does not run'], started.health())
+        self.assertEqual(['The runner is not running'], started.health())
 
     def test_run_while_it_stops(self):
         self.start(
@@ -647,7 +647,7 @@ class TestCommands(ControlTestCase):
             return not answers[-1]['ok']
 
         self.await_condition(is_refused)
-        self.assertIn('does not run', answers[-1]['error'])
+        self.assertIn('is not running', answers[-1]['error'])
 
     def test_unknown_task(self):
         self.start(self.make(synchronise=(60, self.recording('one'))))

@@ -918,7 +918,7 @@ class TestHungThread(CtlTestCase):
         self.assertEqual(0, command.wait(), command.stderr)
         self.assertLess(time.monotonic() - start, ENDS_WITHIN)
         self.assertIn('Stuck.wait_for_ever is still running', command.stderr)
-        self.assertIn('a native thread cannot be ended', command.stderr)
+        self.assertIn('a native thread cannot be killed', command.stderr)
         self.assertIn('lock.acquire()', command.stderr)
 
     def test_graceful_stop_timeout(self):

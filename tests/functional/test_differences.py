@@ -296,7 +296,7 @@ class TestSchedule(_TestCase):
         warnings = [
             line
             for line in self.log.output.splitlines()
-            if 'runs missed: 2' in line
+            if 'missed runs: 2' in line
         ]
         self.assertEqual(1, len(warnings), self.log.output)
         self.assertIn('Tasks.slow ran for 25.000 seconds', warnings[0])

@@ -24,10 +24,10 @@ import uuid
 import fixtures
 import testscenarios
 
-from oslo_periodic.drivers import _engine
 from oslo_periodic import exceptions
 from oslo_periodic import fixture
 from oslo_periodic.operate import _health
+from oslo_periodic.operate import _surface
 from oslo_periodic import opts
 from oslo_periodic import periodic_task
 from oslo_periodic import runner
@@ -296,7 +296,7 @@ class HealthTestCase(runners.RunnerTestCase):
         self.set_constant(_health, 'TIMER_PATIENCE', seconds)
 
     def look_often(self):
-        self.set_constant(_engine, 'HEALTH_INTERVAL', 0.02)
+        self.set_constant(_surface, 'HEALTH_INTERVAL', 0.02)
 
     def set_factor(self, factor):
         self.conf.set_override('overdue_factor', factor, 'oslo_periodic')
@@ -350,11 +350,11 @@ class TestLateness(HealthTestCase):
 
     def test_it_does_not_run(self):
         made = runner.PeriodicRunner(self.make())
-        self.assertEqual(['The runner does not run'], made.health())
+        self.assertEqual(['The runner is not running'], made.health())
         made.start()
         self.assertEqual([], made.health())
         self.assertTrue(made.stop(timeout=base.TIMEOUT))
-        self.assertEqual(['The runner does not run'], made.health())
+        self.assertEqual(['The runner is not running'], made.health())
 
     def test_it_runs_for_too_long(self):
         started = self.start_slow()
@@ -385,7 +385,7 @@ class TestLateness(HealthTestCase):
         self.advance(started, 31)
         (problem,) = started.health()
         self.assertIn('PeriodicTasks.other is 31.0 seconds late: ', problem)
-        self.assertIn('it waits for a worker; all 2 are held, by ', problem)
+        self.assertIn('it waits for a worker; all 2 are busy with ', problem)
         for name in ('slow', 'slower'):
             self.assertIn(f'PeriodicTasks.{name} (31.0 s)', problem)
         started.pause('other')
@@ -428,7 +428,7 @@ class TestLateness(HealthTestCase):
         self.look_often()
         started = self.start_slow(other=(100, self.blocking('other')))
         self.await_condition(lambda: len(self.ran) == 2)
-        warning = 'WARNING The periodic tasks are not well: PeriodicTasks.'
+        warning = 'WARNING Periodic tasks are unhealthy: PeriodicTasks.'
         self.advance(started, 50)
         self.await_log(f'{warning}slow is 40.0 seconds late: it has been')
         # It has become worse, and another one has joined it.
@@ -437,10 +437,10 @@ class TestLateness(HealthTestCase):
         self.assertEqual(1, self.logged(f'{warning}slow'))
         self.assertEqual(1, self.logged(f'{warning}other'))
         self.assertEqual(2, len(started.health()))
-        self.assertEqual(0, self.logged('is well again'))
+        self.assertEqual(0, self.logged('is healthy again'))
         self.gate.set()
         for name in ('slow', 'other'):
-            self.await_log(f'INFO PeriodicTasks.{name} is well again')
+            self.await_log(f'INFO PeriodicTasks.{name} is healthy again')
         self.await_health(started)
         # Another time is told again.
         self.gate.clear()
@@ -451,9 +451,11 @@ class TestLateness(HealthTestCase):
         self.await_condition(lambda: self.logged(f'{warning}slow') == 2)
         self.gate.set()
         self.await_condition(
-            lambda: self.logged('PeriodicTasks.slow is well again') == 2
+            lambda: self.logged('PeriodicTasks.slow is healthy again') == 2
         )
-        self.assertEqual(1, self.logged('PeriodicTasks.other is well again'))
+        self.assertEqual(
+            1, self.logged('PeriodicTasks.other is healthy again')
+        )
 
     def test_a_clock_that_is_set_back(self):
         self.look_often()
@@ -477,10 +479,10 @@ class TestEndToEnd(HealthTestCase):
         started = self.start(tasks)
         self.await_health(started, 'it has been running for')
         self.await_log(
-            'WARNING The periodic tasks are not well: PeriodicTasks.slow is'
+            'WARNING Periodic tasks are unhealthy: PeriodicTasks.slow is'
         )
         self.gate.set()
-        self.await_log('INFO PeriodicTasks.slow is well again')
+        self.await_log('INFO PeriodicTasks.slow is healthy again')
         self.await_health(started)
 
 
@@ -533,13 +535,13 @@ class TestTimer(HealthTestCase):
         self.await_condition(lambda: started.health())
         self.assertRegex(
             started.health()[0],
-            r'^The timer has not turned for \d+\.\d seconds: its thread is '
+            r'^The timer loop has not run for \d+\.\d seconds: its thread is '
             r'blocked or gone$',
         )
-        self.await_log('WARNING The periodic tasks are not well: The timer')
+        self.await_log('WARNING Periodic tasks are unhealthy: The timer')
         self.set_timer_patience(base.TIMEOUT)
         self.shut.set()
-        self.await_log('INFO The timer is well again')
+        self.await_log('INFO The timer is healthy again')
         self.assertEqual(1, self.logged('not well: The timer'))
         ran = self.count('quick')
         self.await_condition(lambda: self.count('quick') > ran)
@@ -550,7 +552,7 @@ class TestTimer(HealthTestCase):
         started = self.start_on_stub()
         self.block_timer(started)
         self.set_timer_patience(0.1)
-        self.await_health(started, 'The timer has not turned')
+        self.await_health(started, 'The timer loop has not run')
 
     def test_a_schedule_that_is_locked(self):
         if 'cooperative' in {
@@ -565,7 +567,7 @@ class TestTimer(HealthTestCase):
         with tasks._periodic_state.schedule._lock:
             self.await_condition(
                 lambda: any(
-                    'The timer has not turned' in problem
+                    'The timer loop has not run' in problem
                     for problem in started.health()
                 )
             )
@@ -598,7 +600,7 @@ class TestTimer(HealthTestCase):
         self.await_condition(lambda: manager.read().count('WATCHDOG=1') > 2)
         self.block_timer(started)
         self.set_timer_patience(0.1)
-        self.await_log('not well: The timer has not turned')
+        self.await_log('not well: The timer loop has not run')
         manager.read()
         del manager.messages[:]
         # That the monitor goes on is seen by what it says of a task.
@@ -634,7 +636,7 @@ class TestTimer(HealthTestCase):
         # A stop does not make it well.
         self.assertTrue(started.stop(timeout=base.TIMEOUT))
         self.assertRaises(exceptions.RunnerError, started.wait)
-        self.assertEqual(['The runner does not run'], started.health())
+        self.assertEqual(['The runner is not running'], started.health())
         # But another start does.
         self.timer.read = lambda: True
         started.start()
@@ -684,7 +686,7 @@ class TestTimer(HealthTestCase):
         self.await_health(
             started, 'The runner has failed: LookupError: on purpose'
         )
-        critical = 'CRITICAL The runner of the periodic tasks has failed'
+        critical = 'CRITICAL The periodic task runner has failed'
         self.await_log(critical)
         # Nothing has stopped for that, and the run took place after all.
         self.await_condition(lambda: self.count('rare') == 1)
@@ -711,7 +713,7 @@ class TestTimer(HealthTestCase):
                 quick=(0.01, self.recording('quick')),
             )
         )
-        critical = 'CRITICAL The runner of the periodic tasks has failed'
+        critical = 'CRITICAL The periodic task runner has failed'
         self.await_log(critical)
         self.await_condition(lambda: self.count('quick') > 5)
         self.assertLess(self.logged(critical), 10)

@@ -73,7 +73,7 @@ class TestOverlapAndMissed(runners.PolicyTestCase):
     def test_skip(self):
         self.assertEqual([0, 30], self.overrun())
         self.assertEqual({'overlap': 2}, self.state(self.tasks).skipped)
-        self.assertIn('runs missed: 2', self.log.output)
+        self.assertIn('missed runs: 2', self.log.output)
 
     def test_run_once(self):
         self.assertEqual([0, 25, 30], self.overrun(missed='run_once'))
@@ -181,7 +181,7 @@ class TestRunNow(runners.PolicyTestCase):
         self.await_condition(lambda: self.count('task') == 1)
         started.run('task')
         exc = self.assertRaises(exceptions.RunnerError, started.run, 'task')
-        self.assertIn('to run again', str(exc))
+        self.assertIn('another run is queued', str(exc))
         self.gate.set()
         self.await_condition(lambda: self.state(tasks).runs == 2)
 
@@ -200,7 +200,7 @@ class TestRunNow(runners.PolicyTestCase):
 
         started = self.start(One(self.conf), Two(self.conf), Two(self.conf))
         for name, words in (
-            ('same', ('One.same and Two.same', 'in full')),
+            ('same', ('One.same and Two.same', 'the full name')),
             ('One.sane', ('no periodic task', 'One.same?')),
             ('One.off', ('disabled', '[periodic_task:One.off]')),
         ):
@@ -237,12 +237,12 @@ class TestTimeout(runners.PolicyTestCase):
         self.assertIn('timeout of 0.05 s', last.error)
         self.assertGreaterEqual(last.end - last.start, 0.05)
         self.assertIn(
-            'PeriodicTasks.task is over its timeout of 0.05 seconds',
+            'PeriodicTasks.task has exceeded its timeout of 0.05 seconds',
             self.log.output,
         )
-        done = 'cannot be ended from outside'
+        done = 'cannot be killed'
         if self.can_kill():
-            done = 'its green thread is told to end'
+            done = 'its green thread is killed'
         self.assertIn(done, self.log.output)
         # The stack that is logged is that of the task.
         self.assertIn('in work', self.log.output)
@@ -253,12 +253,14 @@ class TestTimeout(runners.PolicyTestCase):
             self.skipTest('what waits is killed')
         tasks = self.one(self.blocking('task'), timeout=0.05)
         started = self.start(tasks)
-        self.await_condition(lambda: 'is over its timeout' in self.log.output)
+        self.await_condition(
+            lambda: 'has exceeded its timeout' in self.log.output
+        )
         self.assertEqual('running', self.state(tasks).activity)
         for _ in range(5):
             started.reset()
             self.selected.backend.sleep(0.01)
-        self.assertEqual(1, self.log.output.count('is over its timeout'))
+        self.assertEqual(1, self.log.output.count('has exceeded its timeout'))
         self.gate.set()
         self.await_condition(lambda: self.state(tasks).runs == 1)
         self.assertEqual('timeout', self.state(tasks).last.outcome)
@@ -375,8 +377,8 @@ class TestIsolation(runners.PolicyTestCase):
         # Its stack.
         self.await_condition(lambda: 'in task' in self.log.output)
         self.assertIn(
-            'Isolated.task is over its timeout of 0.2 seconds: its process '
-            'is killed',
+            'Isolated.task has exceeded its timeout of 0.2 seconds: its '
+            'process is killed',
             self.log.output,
         )
         self.await_gone(self.pids())
@@ -426,7 +428,7 @@ class TestIsolation(runners.PolicyTestCase):
         with fixtures.MonkeyPatch('sys.executable', '/nowhere'):
             tasks = self.isolate('work')
             self.await_condition(
-                lambda: 'is tried again in 0.1 seconds' in self.log.output
+                lambda: 'retrying in 0.1 seconds' in self.log.output
             )
             self.assertEqual(0, self.state(tasks).runs)
             self.assertEqual('waiting', self.state(tasks).activity)
@@ -448,6 +450,7 @@ class TestNoProcesses(runners.PolicyTestCase):
         for word in ('Isolated.task', 'isolation = process', self.backend):
             self.assertIn(word, str(exc))
         # And nothing is left that would keep it from starting.
+        opts.register_task(self.conf, 'Isolated', 'task')
         self.conf.set_override(
             'isolation', 'thread', 'periodic_task:Isolated.task'
         )

@@ -193,6 +193,4 @@ class TestStopping(runners.RunnerTestCase):
         )
         started.reset()
         self.assertRaises(exceptions.RunnerError, started.wait)
-        self.assertIn(
-            'runner of the periodic tasks has failed', self.log.output
-        )
+        self.assertIn('periodic task runner has failed', self.log.output)

@@ -310,7 +310,7 @@ class TestStopping(runners.PolicyTestCase):
             ran = len(self.ran)
             self.await_condition(lambda ran=ran: len(self.ran) > ran)
             self.assertTrue(started.stop())
-            self.assertEqual(['The runner does not run'], started.health())
+            self.assertEqual(['The runner is not running'], started.health())
             started.start()
         self.assertEqual([], started.health())
 

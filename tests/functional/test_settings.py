@@ -30,7 +30,9 @@ from oslo_config import cfg
 from oslo_periodic.config import _settings
 from oslo_periodic import exceptions
 from oslo_periodic import fixture
+from oslo_periodic import opts
 from oslo_periodic import periodic_task
+from oslo_periodic import runner
 from tests import base
 
 
@@ -230,22 +232,31 @@ class TestStart(SettingsTestCase):
         self.assertEqual('disabled', self.state(tasks, 'late').activity)
         self.assertEqual('disabled', self.state(tasks, 'called').activity)
 
-    def test_every_task_has_its_group_registered(self):
+    def test_what_code_sets(self):
+        """Code registers a group before it sets an option of it."""
         self.make()
         for name in ('plain', 'said', 'late', 'called', 'off', 'negative'):
+            opts.register_task(self.conf, 'Manager', name)
             group = f'periodic_task:Manager.{name}'
             self.assertIsNone(self.conf[group].spacing)
             self.conf.set_override('spacing', 5, group)
-        # What code sets counts for the next instance, and after a reload.
         again = Manager(self.conf)
         self.assertEqual(5, self.state(again, 'plain').spacing)
         self.assertEqual(5, self.state(again, 'negative').spacing)
 
     def test_what_code_sets_counts_after_a_reload(self):
         tasks = self.make()
+        opts.register_task(self.conf, 'Manager', 'plain')
         self.conf.set_override('spacing', 5, 'periodic_task:Manager.plain')
-        tasks._periodic_state.reload(self.conf)
+        runner.PeriodicRunner(tasks).reset()
         self.assertEqual(5, self.state(tasks, 'plain').spacing)
+
+    def test_no_group_is_registered_in_vain(self):
+        self.make('[periodic_task:Manager.plain]\nspacing = 3\n')
+        groups = [
+            name for name in self.conf if name.startswith('periodic_task:')
+        ]
+        self.assertEqual(['periodic_task:Manager.plain'], groups)
 
     def test_the_environment(self):
         name = 'OS_PERIODIC_TASK:MANAGER.PLAIN__SPACING'
@@ -446,7 +457,7 @@ class TestMutate(SettingsTestCase):
             overlap = queue
             """)
         self.assertIn(
-            'Periodic task Manager.plain changes: spacing 10 -> 4.0, overlap '
+            'Periodic task Manager.plain changed: spacing 10 -> 4.0, overlap '
             'skip -> queue, timeout 0.0 -> 3.0',
             self.log.output,
         )
@@ -519,7 +530,9 @@ class TestMutate(SettingsTestCase):
             [periodic_task:Manager.said]
             spacing = 5
             """)
-        self.assertIn('Manager.plain stays as it was', self.log.output)
+        self.assertIn(
+            'periodic task Manager.plain are unchanged', self.log.output
+        )
         self.assertIn('often', self.log.output)
         self.assertEqual(4, self.state(tasks, 'plain').spacing)
         self.assertEqual(5, self.state(tasks, 'said').spacing)
@@ -563,13 +576,13 @@ class TestSpread(SettingsTestCase):
         max_examples=200,
     )
     def test_phase(self, host, name, spacing):
-        phase = _settings.phase(host, name, spacing)
+        phase = _settings._phase(host, name, spacing)
         self.assertTrue(0 <= phase < spacing, phase)
-        self.assertEqual(phase, _settings.phase(host, name, spacing))
+        self.assertEqual(phase, _settings._phase(host, name, spacing))
 
     def test_hosts_and_tasks_are_spread_evenly(self):
         phases = [
-            _settings.phase(f'host-{host}', f'Manager.task_{task}', 1)
+            _settings._phase(f'host-{host}', f'Manager.task_{task}', 1)
             for host in range(40)
             for task in range(50)
         ]

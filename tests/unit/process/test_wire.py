@@ -24,6 +24,7 @@ from hypothesis import strategies
 from oslo_config import cfg
 
 from oslo_periodic import exceptions
+from oslo_periodic.process import _payload
 from oslo_periodic.process import _wire
 import tests
 from tests import base
@@ -200,7 +201,11 @@ class TestCulprits(base.TestCase):
 
     def refuse(self, instance, context=None):
         return self.assertRaises(
-            exceptions.NotPicklableError, _wire.dump_state, instance, context
+            exceptions.NotPicklableError,
+            _payload.dump,
+            None,
+            instance,
+            context,
         )
 
     def check(
