@@ -28,7 +28,7 @@ from oslo_periodic.cmd import run
 
 _COMMANDS: dict[str, Any] = {
     'backends': backends.Backends,
-    'list': list_tasks.List,
+    'list': list_tasks.ListTasks,
     'run': run.Run,
     'ctl status': ctl.CtlStatus,
     'ctl health': ctl.CtlHealth,

@@ -196,6 +196,22 @@ LISTED = """
         @reference.periodic_task(enabled=False)
         def disabled(self, context):
             pass
+
+
+    class Deferred(periodic_task.PeriodicTasks):
+        @periodic_task.periodic_task(spacing='[group]interval')
+        def option(self, context):
+            pass
+
+        @periodic_task.periodic_task(
+            spacing=lambda conf: 5, enabled='[group]on', run_immediately=True
+        )
+        def code(self, context):
+            pass
+
+        @periodic_task.periodic_task(spacing='[group]other', enabled=False)
+        def disabled(self, context):
+            pass
 """
 
 
@@ -259,6 +275,11 @@ class Command:
             if not self._open:
                 raise AssertionError(f'never said {text}: {self.stderr}')
             self._read_more(end)
+
+    def close_stdout(self):
+        """Close the pipe that the command prints to."""
+        self._open.discard(self._stdout)
+        self._process.stdout.close()
 
     def send(self, number):
         self._process.send_signal(number)
@@ -707,6 +728,12 @@ class TestList(CommandTestCase):
         ['negative', -1, 'never', False, False, 'listed:63'],
         ['disabled', 60, 'never', False, False, 'listed:67'],
     ]
+    DEFERRED = [
+        ['option', '[group]interval', 'after one spacing', True]
+        + [False, 'listed:73'],
+        ['code', 'computed', 'immediately', '[group]on', False, 'listed:77'],
+        ['disabled', '[group]other', 'never', False, False, 'listed:83'],
+    ]
 
     def setUp(self):
         super().setUp()
@@ -754,6 +781,18 @@ class TestList(CommandTestCase):
     def test_class_of_oslo_service(self):
         rows = json.loads(self.listed('Old', 'json'))
         self.assertEqual(self.as_dicts(self.OLD), rows)
+
+    def test_deferred_values(self):
+        rows = json.loads(self.listed('Deferred', 'json'))
+        self.assertEqual(self.as_dicts(self.DEFERRED), rows)
+        self.assertIn('[group]interval', self.listed('Deferred', 'table'))
+
+    def test_reader_of_a_pipe_is_gone(self):
+        command = self.start('list', 'listed:Tasks', '-f', 'table')
+        command.close_stdout()
+        # The exit code of a shell for a command that SIGPIPE has ended.
+        self.assertEqual(141, command.wait(), command.stderr)
+        self.assertNotIn('Traceback', command.stderr)
 
     def test_class_without_tasks(self):
         self.assertEqual([], json.loads(self.listed('Nothing', 'json')))
