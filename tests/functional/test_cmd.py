@@ -12,9 +12,9 @@
 
 """The command oslo-periodic, as an operator runs it.
 
-Each test starts the command on a service module and configuration files in a
-directory of its own. What the tasks print is read through a pipe, and that is
-what the signals wait for.
+Each test runs the command in its own directory, on a service module and
+configuration files. It reads the output of the tasks through a pipe, and
+sends a signal when an expected line has arrived.
 """
 
 import csv
@@ -36,7 +36,7 @@ import yaml
 from tests import base
 
 VARIABLE = 'OS_OSLO_PERIODIC__BACKEND'
-#: Seconds from a signal to the end of a process that has nothing to do.
+#: Seconds from a signal to the end of a process that runs no task.
 ENDS_WITHIN = 1
 
 SERVICES = """
@@ -56,13 +56,13 @@ SERVICES = """
             super().__init__(conf)
 
         def say(self, *words):
-            # In one piece, as tasks may say something at the same time.
+            # One write, because tasks may print at the same time.
             sys.stdout.write(' '.join(words) + '\\n')
             sys.stdout.flush()
 
 
     class Idle(Base):
-        '''Has nothing to do once it has started.'''
+        '''Runs its only task once, at the start.'''
 
         @periodic_task.periodic_task(spacing=3600, run_immediately=True)
         def tell(self, context):
@@ -70,7 +70,7 @@ SERVICES = """
 
 
     class Frequent(Base):
-        '''Prints an option, again and again.'''
+        '''Prints an option repeatedly.'''
 
         @periodic_task.periodic_task(spacing=0.05, run_immediately=True)
         def tell(self, context):
@@ -78,7 +78,7 @@ SERVICES = """
 
 
     class Slow(Base):
-        '''Has a task that runs until a file is there.'''
+        '''Has a task that runs until a file exists.'''
 
         @periodic_task.periodic_task(spacing=3600, run_immediately=True)
         def wait(self, context):
@@ -103,7 +103,7 @@ SERVICES = """
             self.say('after')
 """
 
-#: What the user gets wrong; the class named in each test is in here.
+#: Names that a user may pass to the command by mistake.
 MISTAKES = """
     from oslo_periodic import periodic_task
 
@@ -216,7 +216,7 @@ LISTED = """
 
 
 class Command:
-    """The running command, whose output is read with a deadline."""
+    """A running command; reading its output has a deadline."""
 
     def __init__(self, arguments, directory, environment):
         self._process = subprocess.Popen(
@@ -257,7 +257,7 @@ class Command:
                 self._open.discard(descriptor)
 
     def expect(self, line):
-        """Wait until the command prints a line after those waited for."""
+        """Wait for a line of stdout, after the last one waited for."""
         end = time.monotonic() + base.TIMEOUT
         while True:
             found = self.stdout.find(f'{line}\n', self._seen)
@@ -269,11 +269,11 @@ class Command:
             self._read_more(end)
 
     def expect_error(self, text, times=1):
-        """Wait until a text is on stderr so many times."""
+        """Wait until stderr contains a text this many times."""
         end = time.monotonic() + base.TIMEOUT
         while self.stderr.count(text) < times:
             if not self._open:
-                raise AssertionError(f'never said {text}: {self.stderr}')
+                raise AssertionError(f'never logged {text}: {self.stderr}')
             self._read_more(end)
 
     def close_stdout(self):
@@ -300,7 +300,7 @@ class Command:
 
 
 class CommandTestCase(base.TestCase):
-    """Writes the services into a directory, and runs the command there."""
+    """Writes the services to a directory and runs the command there."""
 
     def setUp(self):
         super().setUp()
@@ -309,7 +309,7 @@ class CommandTestCase(base.TestCase):
 
     def write(self, name, text):
         path = os.path.join(self.directory, name)
-        # In one step, so that nobody reads half of it.
+        # Atomically, so that the command never reads half of the file.
         with open(f'{path}.new', 'w') as f:
             f.write(textwrap.dedent(text))
         os.rename(f'{path}.new', path)
@@ -336,7 +336,7 @@ class CommandTestCase(base.TestCase):
 
 
 class TestRun(testscenarios.WithScenarios, CommandTestCase):
-    """A service in the foreground, on whichever backend."""
+    """A service in the foreground, on each backend."""
 
     scenarios = [
         (name, {'name': name}) for name in ('threading', 'eventlet', 'gevent')
@@ -348,7 +348,7 @@ class TestRun(testscenarios.WithScenarios, CommandTestCase):
         )
 
     def check_ends(self, command):
-        """It ends cleanly, and long before anything is due."""
+        """Check the exit code and return the seconds until the end."""
         start = time.monotonic()
         self.assertEqual(0, command.wait(), command.stderr)
         return time.monotonic() - start
@@ -364,7 +364,7 @@ class TestRun(testscenarios.WithScenarios, CommandTestCase):
         self.assertEqual(0, command.wait(), command.stderr)
         self.assertGreaterEqual(time.monotonic() - start, 0.5)
         ran = command.stdout.count('word none\n')
-        # At most one run for each spacing, and more than one tick.
+        # At most one run for each spacing, and more than one.
         self.assertTrue(2 <= ran <= 12, ran)
 
     def test_sigterm(self):
@@ -372,24 +372,24 @@ class TestRun(testscenarios.WithScenarios, CommandTestCase):
         command.expect(f'on {self.name}')
         command.send(signal.SIGTERM)
         self.assertLess(self.check_ends(command), ENDS_WITHIN)
-        self.assertIn('Ending because of SIGTERM', command.stderr)
+        self.assertIn('Received SIGTERM: stopping', command.stderr)
 
     def test_sigint(self):
         command = self.start_service('Idle')
         command.expect(f'on {self.name}')
         command.send(signal.SIGINT)
         self.assertLess(self.check_ends(command), ENDS_WITHIN)
-        self.assertIn('Ending because of SIGINT', command.stderr)
+        self.assertIn('Received SIGINT: stopping', command.stderr)
 
     def test_running_task_is_waited_for(self):
         command = self.start_service('Slow')
         command.expect('started')
         command.send(signal.SIGTERM)
-        command.expect_error('Ending because of SIGTERM')
+        command.expect_error('Received SIGTERM: stopping')
         self.assertNotIn('ended', command.stdout)
         self.write('go', '')
         self.assertEqual(0, command.wait(), command.stderr)
-        self.assertTrue(command.stdout.endswith('ended\n'), command.stdout)
+        self.assertIn('ended\n', command.stdout)
 
     def test_sighup(self):
         path = self.write('service.conf', '[DEFAULT]\nword = old\n')
@@ -407,13 +407,13 @@ class TestRun(testscenarios.WithScenarios, CommandTestCase):
         command.expect(f'on {self.name}')
         for times in (1, 2):
             command.send(signal.SIGHUP)
-            command.expect_error('The configuration was read again', times)
+            command.expect_error('The configuration was reloaded', times)
         command.send(signal.SIGTERM)
         self.assertEqual(0, command.wait(), command.stderr)
 
 
-class TestRunOnce(CommandTestCase):
-    """What does not depend on the backend."""
+class TestRunOnAnyBackend(CommandTestCase):
+    """Behaviour that does not depend on the backend."""
 
     def test_sighup_with_a_broken_file(self):
         path = self.write('service.conf', '[DEFAULT]\nword = old\n')
@@ -471,7 +471,7 @@ class TestRunOnce(CommandTestCase):
 
 
 class TestChoice(CommandTestCase):
-    """Who chooses the backend of a service that is run."""
+    """Where the choice of the backend comes from."""
 
     def run_once(self, *arguments, environment=None):
         return self.succeed(
@@ -489,7 +489,7 @@ class TestChoice(CommandTestCase):
         path = self.write('c.conf', '[oslo_periodic]\nbackend = gevent\n')
         self.assertEqual('on gevent\n', self.run_once('--config-file', path))
 
-    def test_option_counts_more_than_the_file(self):
+    def test_option_takes_precedence_over_the_file(self):
         path = self.write('c.conf', '[oslo_periodic]\nbackend = gevent\n')
         out = self.run_once('--config-file', path, '--backend', 'eventlet')
         self.assertEqual('on eventlet\n', out)
@@ -514,7 +514,7 @@ class TestChoice(CommandTestCase):
 
 
 class TestMistakes(testscenarios.WithScenarios, CommandTestCase):
-    """Each is one line that says what is wrong, and no traceback."""
+    """Each error is one line that names the mistake; no traceback."""
 
     scenarios = [
         (
@@ -522,10 +522,10 @@ class TestMistakes(testscenarios.WithScenarios, CommandTestCase):
             {
                 'arguments': arguments.split(),
                 'environment': environment,
-                'says': says,
+                'expected': expected,
             },
         )
-        for name, arguments, environment, says in (
+        for name, arguments, environment, expected in (
             (
                 'no such module',
                 'run no_such_module:Service',
@@ -560,7 +560,7 @@ class TestMistakes(testscenarios.WithScenarios, CommandTestCase):
                 'no such class',
                 'run services:Services',
                 None,
-                ("'services' has no 'Services'",),
+                ("'services' has no class 'Services'",),
             ),
             (
                 'no class named',
@@ -683,14 +683,14 @@ class TestMistakes(testscenarios.WithScenarios, CommandTestCase):
         self.assertEqual('', command.stdout)
         self.assertEqual(1, command.stderr.count('\n'), command.stderr)
         self.assertNotIn('Traceback', command.stderr)
-        for text in self.says:
+        for text in self.expected:
             self.assertIn(text, command.stderr)
 
 
-class TestMistakesOfTime(CommandTestCase):
-    """Those are told with the usage, as argparse does."""
+class TestUsageErrors(CommandTestCase):
+    """Errors that argparse reports, with the usage."""
 
-    def test_not_a_length_of_time(self):
+    def test_not_a_duration(self):
         for text in ('soon', '-1', 'inf'):
             command = self.start('run', 'services:Idle', '--for', text)
             self.assertEqual(2, command.wait(), command.stderr)
@@ -704,7 +704,7 @@ class TestMistakesOfTime(CommandTestCase):
 
 
 class TestList(CommandTestCase):
-    """What a class has, whichever library it is built on."""
+    """The tasks of a class, for a class of either library."""
 
     COLUMNS = [
         'Name',
@@ -799,7 +799,7 @@ class TestList(CommandTestCase):
 
 
 class TestBackends(CommandTestCase):
-    """What there is, and what would be chosen here and why."""
+    """The installed backends, and the default choice."""
 
     def rows(self, environment=None):
         out = self.succeed('backends', '-f', 'json', environment=environment)

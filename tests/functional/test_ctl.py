@@ -194,7 +194,7 @@ class CtlTestCase(test_cmd.CommandTestCase):
 
     def reload(self, command, times=1):
         command.send(signal.SIGHUP)
-        command.expect_error('The configuration was read again', times)
+        command.expect_error('The configuration was reloaded', times)
 
 
 class TestCtl(testscenarios.WithScenarios, CtlTestCase):
@@ -673,7 +673,7 @@ class TestWrongFiles(CtlTestCase):
 
     def reload_in_vain(self, command, times=1):
         command.send(signal.SIGHUP)
-        command.expect_error('The configuration cannot be read again', times)
+        command.expect_error('The configuration could not be reloaded', times)
 
     def test_broken_file(self):
         self.write_conf('[periodic_task:Two.rare]\nspacing = 1800\n')
@@ -697,7 +697,7 @@ class TestWrongFiles(CtlTestCase):
         command.expect('rare')
         with open(os.path.join(self.directory, 'log')) as f:
             log = f.read()
-        self.assertRegex(log, r'ERROR .* configuration cannot be read again')
+        self.assertRegex(log, r'ERROR .* configuration could not be reloaded')
         self.end(command)
 
     def test_wrong_value_in_one_group(self):
@@ -837,7 +837,7 @@ class TestSignals(testscenarios.WithScenarios, CtlTestCase):
         command = self.run_service('Held')
         command.expect('second started')
         command.send(signal.SIGTERM)
-        command.expect_error('Ending because of SIGTERM')
+        command.expect_error('Received SIGTERM: stopping')
         # It can be watched while it ends.
         self.await_status('Held.second', activity='running')
         self.write('first', '')
@@ -853,11 +853,11 @@ class TestSignals(testscenarios.WithScenarios, CtlTestCase):
         command = self.run_service('Held')
         command.expect('second started')
         command.send(signal.SIGTERM)
-        command.expect_error('Ending because of SIGTERM')
+        command.expect_error('Received SIGTERM: stopping')
         self.await_stopping('first')
         start = time.monotonic()
         command.send(signal.SIGTERM)
-        command.expect_error('Ending at once because of another SIGTERM')
+        command.expect_error('Received SIGTERM while stopping')
         for task in ('first', 'second'):
             command.expect_error(f'Held.{task} is still running after')
         self.check_ends(command, start)
@@ -870,9 +870,9 @@ class TestSignals(testscenarios.WithScenarios, CtlTestCase):
         self.ctl('stop')
         start = time.monotonic()
         command.send(signal.SIGTERM)
-        command.expect_error('Ending because of SIGTERM')
+        command.expect_error('Received SIGTERM: stopping')
         command.send(signal.SIGINT)
-        command.expect_error('Ending at once because of another SIGINT')
+        command.expect_error('Received SIGINT while stopping')
         self.check_ends(command, start)
 
     def test_graceful_stop_timeout(self):
@@ -896,7 +896,7 @@ class TestSignals(testscenarios.WithScenarios, CtlTestCase):
         command = self.run_service('Held')
         command.expect('second started')
         command.send(signal.SIGTERM)
-        command.expect_error('Ending because of SIGTERM')
+        command.expect_error('Received SIGTERM: stopping')
         self.write_conf('', workers=1, graceful_stop_timeout=1)
         self.reload(command)
         self.write('first', '')
