@@ -124,7 +124,7 @@ class TestDemo(testscenarios.WithScenarios, _TestCase):
         self.assertEqual([(len(failed),)], runs)
 
     def check_grid(self):
-        """Each task was due at whole spacings after it was due at first."""
+        """Each task is due at whole spacings after its first due time."""
         due = {}
         for task, started, lateness, duration in self.select(
             'SELECT task, started, lateness, duration FROM run ORDER BY rowid'
@@ -132,7 +132,7 @@ class TestDemo(testscenarios.WithScenarios, _TestCase):
             self.assertTrue(0 <= lateness < 3, (task, lateness))
             self.assertGreaterEqual(duration, 0)
             due.setdefault(task, []).append(started - lateness)
-        # What ran at once has its grid from the start of that run on.
+        # A task that runs immediately has its grid from its first run on.
         for task in ('processes', 'disks', 'backup'):
             for time in due[task]:
                 self.assertAlmostEqual(
@@ -207,9 +207,9 @@ class TestHostAudit(_TestCase):
         self.audit.run_periodic_tasks(None)
 
     def test_lateness(self):
-        """It counts from when the task was due, boundaries missed or not.
+        """It counts from the due time, even if boundaries were missed.
 
-        What runs at once is due at its first tick.
+        A task that runs immediately is due at the first tick.
         """
         self.tick(0.5)  # At once, so the grid is 0.5, 4.5, 8.5, ...
         self.tick(4.25)  # 4.75
@@ -218,7 +218,7 @@ class TestHostAudit(_TestCase):
         self.tick(3)  # 20.5, on the grid again
         self.assertEqual([0, 0.25, 0, 5, 0], self.lateness('load'))
 
-    def test_held_up_by_another_task(self):
+    def test_delayed_by_another_task(self):
         self.useFixture(
             fixtures.MockPatchObject(
                 host, 'disks', lambda: self.clock.advance(7) or ()
@@ -267,7 +267,7 @@ class TestHostAudit(_TestCase):
 
 
 class TestMakefile(_TestCase):
-    """Says what is missing, before anything else."""
+    """The Makefile reports what is missing before it does anything."""
 
     def setUp(self):
         super().setUp()
