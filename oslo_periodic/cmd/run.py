@@ -36,7 +36,7 @@ class RunTasks(command.Command):
     """Run the periodic tasks of a class in the foreground.
 
     The command makes an instance of the class, with a ConfigOpts as the only
-    argument, and runs its tasks by a PeriodicRunner. SIGTERM and SIGINT stop
+    argument, and runs its tasks with a PeriodicRunner. SIGTERM and SIGINT stop
     it: no more tasks start, and the command waits up to [oslo_periodic]
     graceful_stop_timeout seconds for running ones. A second SIGTERM or
     SIGINT ends the wait. SIGHUP reloads the configuration files and applies
