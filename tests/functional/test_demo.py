@@ -166,15 +166,15 @@ class TestDemo(testscenarios.WithScenarios, _TestCase):
             self.database, '--backend', self.chosen, '--fails', 'backup'
         )
         self.assertEqual(0, good.returncode, good.stderr)
-        self.assertIn(f'On the backend {self.chosen}', good.stdout)
-        self.assertIn('disabled, never ran', good.stdout)
+        self.assertIn(f'Backend {self.chosen}: ', good.stdout)
+        self.assertIn('disabled, did not run', good.stdout)
         self.assertIn('FileNotFoundError', good.stdout)
         missing = str(self.folder / 'missing')
         for line in good.stdout.splitlines():
             self.assertLessEqual(len(line.replace(missing, '')), 100, line)
         bad = run_report(self.database, '--backend', 'gevent')
         self.assertEqual(1, bad.returncode)
-        self.assertIn('the service never ran on gevent', bad.stderr)
+        self.assertIn('the service did not run on gevent', bad.stderr)
         self.assertIn(f'backup on {self.chosen} failed', bad.stderr)
 
 
@@ -182,7 +182,7 @@ class TestReport(_TestCase):
     def test_no_database(self):
         done = run_report(self.database)
         self.assertEqual(1, done.returncode)
-        self.assertEqual(f'There is no {self.database}\n', done.stderr)
+        self.assertEqual(f'{self.database} does not exist\n', done.stderr)
 
 
 class TestHostAudit(_TestCase):
