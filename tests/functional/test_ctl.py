@@ -189,7 +189,7 @@ class CtlTestCase(test_cmd.CommandTestCase):
         while True:
             run = self.start('ctl', 'run', '--socket', self.socket, task)
             self.assertEqual(1, run.wait(), run.stdout)
-            if 'the runner does not run' in run.stderr:
+            if 'the runner is not running' in run.stderr:
                 return
             self.assertLess(time.monotonic(), deadline, run.stderr)
 
@@ -587,9 +587,9 @@ spacing = 0.05
         )
         self.reload(command)
         for text in (
-            'Periodic task Two.rare changes: spacing 3600 -> 0.05',
-            'Periodic task Two.often changes: enabled True -> False',
-            'Periodic task Two.off is enabled now',
+            'Periodic task Two.rare changed: spacing 3600 -> 0.05',
+            'Periodic task Two.often changed: enabled True -> False',
+            'Periodic task Two.off is now enabled',
         ):
             self.assertIn(text, command.stderr)
         for _time in range(3):
@@ -615,11 +615,11 @@ spacing = 0.05
         command = self.run_service('Held')
         command.expect('first started')
         second = self.await_status('Held.second', activity='waiting')
-        self.assertIn('held, by Held.first', second['reason'])
+        self.assertIn('busy with Held.first', second['reason'])
         self.write_conf('', workers=2)
         self.reload(command)
         self.assertIn(
-            'The workers of the periodic tasks change: 1 -> 2', command.stderr
+            'Workers for periodic tasks changed: 1 -> 2', command.stderr
         )
         command.expect('second started')
         self.write('first', '')
@@ -633,13 +633,13 @@ spacing = 0.05
         command.expect('second started')
         self.write_conf('', workers=1)
         self.reload(command)
-        self.assertIn('change: 2 -> 1', command.stderr)
+        self.assertIn('changed: 2 -> 1', command.stderr)
         self.write('second', '')
         command.expect('second ended')
         # The only worker left is busy.
         self.ctl('run', 'second')
         second = self.await_status('Held.second', activity='waiting')
-        self.assertIn('held, by Held.first', second['reason'])
+        self.assertIn('busy with Held.first', second['reason'])
         self.write('first', '')
         command.expect('first ended')
         command.expect('second ended')
@@ -651,7 +651,7 @@ spacing = 0.05
         self.write_conf('[periodic_task:Held.second]\ntimeout = 0.1\n')
         self.reload(command)
         self.assertIn(
-            'Held.second changes: timeout 0.0 -> 0.1', command.stderr
+            'Held.second changed: timeout 0.0 -> 0.1', command.stderr
         )
         # The timeout applies to runs that start after the reload.
         self.write('second', '')
@@ -659,9 +659,11 @@ spacing = 0.05
         os.unlink(os.path.join(self.directory, 'second'))
         self.ctl('run', 'second')
         command.expect('second started')
-        command.expect_error('Held.second is over its timeout of 0.1 seconds')
+        command.expect_error(
+            'Held.second has exceeded its timeout of 0.1 seconds'
+        )
         command.expect_error('in hold\n')
-        self.assertNotIn('Held.first is over', command.stderr)
+        self.assertNotIn('Held.first has exceeded', command.stderr)
         self.write('first', '')
         self.write('second', '')
         second = self.await_status('Held.second', runs=2)
@@ -724,14 +726,13 @@ spacing = {1000 + times}
             command.expect('often')
         with open(os.path.join(self.directory, 'log')) as f:
             log = f.read()
-        self.assertEqual(
-            4, log.count('Periodic task Two.often stays as it was'), log
-        )
-        self.assertRegex(log, 'ERROR .* task Two.often stays as it was')
+        unchanged = 'The settings of periodic task Two.often are unchanged'
+        self.assertEqual(4, log.count(unchanged), log)
+        self.assertRegex(log, f'ERROR .* {unchanged}')
         self.write_conf('[periodic_task:Two.often]\nspacing = 7200\n')
         self.reload(command, 5)
         self.assertIn(
-            'Two.often changes: spacing 0.05 -> 7200', command.stderr
+            'Two.often changed: spacing 0.05 -> 7200', command.stderr
         )
         self.end(command)
 
@@ -742,14 +743,14 @@ spacing = {1000 + times}
             self.write_conf('', workers=value)
             self.reload(command, times + 1)
             command.expect_error(
-                'keeps to [oslo_periodic] workers = 8', times + 1
+                'keeps using [oslo_periodic] workers = 8', times + 1
             )
             command.expect('often')
             self.succeed('ctl', 'health', '--socket', self.socket)
-        self.assertNotIn('The workers of', command.stderr)
+        self.assertNotIn('Workers for', command.stderr)
         self.write_conf('', workers=3)
         self.reload(command, 4)
-        self.assertIn('change: 8 -> 3', command.stderr)
+        self.assertIn('changed: 8 -> 3', command.stderr)
         self.end(command)
 
     def test_wrong_default(self):
@@ -757,12 +758,14 @@ spacing = {1000 + times}
         command.expect('rare')
         self.write_conf('', default_overlap='perhaps')
         self.reload(command)
-        command.expect_error('keeps to [oslo_periodic] default_overlap = skip')
+        command.expect_error(
+            'keeps using [oslo_periodic] default_overlap = skip'
+        )
         command.expect('often')
         self.write_conf('', default_overlap='queue')
         self.reload(command, 2)
         self.assertIn(
-            'Two.often changes: overlap skip -> queue', command.stderr
+            'Two.often changed: overlap skip -> queue', command.stderr
         )
         self.assertEqual('queue', self.tasks()['Two.rare']['overlap'])
         self.end(command)
@@ -808,9 +811,9 @@ timeout = 1
             warnings = [line for line in f if 'WARNING' in line]
         for group, text in (
             ('[periodic_task:Two.oftn]', 'mean [periodic_task:Two.often]?'),
-            ('[periodic_task:Two.rare] of', 'spacin, which'),
-            ('[periodic_task:Two.rare] of', 'mean spacing?'),
-            ('[periodic_task:Two.rare] of', 'mean timeout?'),
+            ('[periodic_task:Two.rare] sets', 'spacin, which'),
+            ('[periodic_task:Two.rare] sets', 'mean spacing?'),
+            ('[periodic_task:Two.rare] sets', 'mean timeout?'),
             ('[periodic_task:Tow.often]', 'mean [periodic_task:Two.often]?'),
         ):
             self.assertTrue(
@@ -888,7 +891,7 @@ class TestSignals(testscenarios.WithScenarios, CtlTestCase):
         self.assertRegex(
             command.stderr,
             r'Periodic task Held\.second is still running after \d+\.\d '
-            r'seconds: .*\. It was at:\n(.*\n)*.*operated\.py".* in second\n',
+            r'seconds: .*\. Stack:\n(.*\n)*.*operated\.py".* in second\n',
         )
         self.assertIn("self.hold('second')", command.stderr)
         self.assertNotIn('Held.first is still', command.stderr)
@@ -919,7 +922,7 @@ class TestHungThread(CtlTestCase):
         self.assertEqual(0, command.wait(), command.stderr)
         self.assertLess(time.monotonic() - start, ENDS_WITHIN)
         self.assertIn('Stuck.wait_for_ever is still running', command.stderr)
-        self.assertIn('a native thread cannot be ended', command.stderr)
+        self.assertIn('a native thread cannot be killed', command.stderr)
         self.assertIn('lock.acquire()', command.stderr)
 
     def test_graceful_stop_timeout(self):
