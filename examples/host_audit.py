@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Sequence
 import contextlib
 import functools
 import os
@@ -32,7 +33,6 @@ import pathlib
 import platform
 import sqlite3
 import time
-from typing import Any
 
 from oslo_config import cfg
 from oslo_config import types
@@ -245,13 +245,13 @@ class HostAudit(periodic_task.PeriodicTasks):
         with contextlib.closing(sqlite3.connect(path)) as database, database:
             yield database
 
-    def _insert(self, statement: str, *rows: Any) -> None:
+    def _insert(self, statement: str, *rows: Sequence[object]) -> None:
         """Insert rows, each with the current time as its first column."""
         now = time.time()
         with self._database() as database:
             database.executemany(statement, [(now, *row) for row in rows])
 
-    def _describe_tasks(self) -> Iterator[tuple[Any, ...]]:
+    def _describe_tasks(self) -> Iterator[tuple[object, ...]]:
         """Yield a row for each task of this class, in order."""
         for value in vars(type(self)).values():
             if getattr(value, '_periodic_task', False):

@@ -34,8 +34,8 @@ class ListBackends(lister.Lister):
     """List the installed backends and show which one is the default here.
 
     "Chosen by" marks the backend that a service started in this environment
-    uses if neither its configuration nor its code chooses one, and says why.
-    "Error" says why a backend cannot be loaded.
+    uses if neither its configuration nor its code chooses one, and gives the
+    reason. "Error" gives the reason why a backend cannot be loaded.
     """
 
     def take_action(

@@ -14,7 +14,7 @@
 
 
 class UserError(Exception):
-    """An error whose message, one line, tells the user what to do."""
+    """An error that is reported as one line: its message."""
 
 
 def one_line(exc: BaseException) -> str:

@@ -36,8 +36,8 @@ class RunTasks(command.Command):
     """Run the periodic tasks of a class in the foreground.
 
     The command makes an instance of the class, with a ConfigOpts as the only
-    argument, and runs its tasks with a PeriodicRunner. SIGTERM and SIGINT stop
-    it: no more tasks start, and the command waits up to [oslo_periodic]
+    argument, and runs its tasks with a PeriodicRunner. On SIGTERM or SIGINT,
+    no more tasks start, and the command waits up to [oslo_periodic]
     graceful_stop_timeout seconds for running ones. A second SIGTERM or
     SIGINT ends the wait. SIGHUP reloads the configuration files and applies
     changes of mutable options.
@@ -101,9 +101,9 @@ class RunTasks(command.Command):
 def _runnable(
     tasks: object, conf: cfg.ConfigOpts, parsed_args: argparse.Namespace
 ) -> Callable[[], int]:
-    """Return the function that runs an instance as the arguments say.
+    """Return the function that runs an instance in the requested mode.
 
-    :raises UserError: if the instance cannot be run so.
+    :raises UserError: if the instance cannot be run in this mode.
     """
     if not hasattr(tasks, 'run_periodic_tasks'):
         raise errors.UserError(
