@@ -3,8 +3,9 @@
 PYTHON ?= python3
 # Seconds that the demo runs on each backend.
 DEMO_SECONDS ?= 10
-# More arguments for tox, as in TOXARGS='-e py3 -- tests.unit'.
-TOXARGS ?=
+# Arguments for tox, as in TOXARGS='-e py3 -- tests.unit'. py3 is the Python
+# of .venv, so there is one to run the tests, which py311 to py313 need not be.
+TOXARGS ?= -e pep8,py3
 
 VENV := .venv
 BIN := $(VENV)/bin

@@ -19,3 +19,7 @@ if MONKEY_PATCHED:
     import eventlet  # noqa: H905
 
     eventlet.monkey_patch()
+
+from tests.helpers import deprecations  # noqa: E402
+
+deprecations.refuse()

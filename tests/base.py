@@ -85,8 +85,6 @@ def run_python(code, *, env=None, args=(), cwd=None):
         for name, value in os.environ.items()
         if not name.startswith(('OS_', 'OSLO_PERIODIC_'))
     }
-    # The warning that eventlet prints about itself says nothing here.
-    environment['PYTHONWARNINGS'] = 'ignore'
     environment.update(env or {})
     return subprocess.run(
         [sys.executable, '-c', textwrap.dedent(code), *args],

@@ -21,42 +21,54 @@ import os
 import subprocess
 import sys
 
-from oslo_periodic import backends
+from oslo_periodic.backends import _loading
+from oslo_periodic.backends import _selection
 from oslo_periodic.backends import base
 from oslo_periodic import exceptions
 
-_PROBE_TIMEOUT = 60  # seconds; a cold import of a large plugin takes one
+#: Seconds; importing a large plugin from a cold disk takes about one.
+_PROBE_TIMEOUT = 60
 
 
 @dataclasses.dataclass(frozen=True)
 class BackendInfo:
-    """What is known of one installed backend."""
+    """The description of one installed backend."""
 
-    #: The name it is chosen by.
+    #: The name that selects the backend.
     name: str
     #: The distribution that provides it, and its version.
     distribution: str
     version: str
-    #: What it declares it can do; None where it could not be loaded.
+    #: The capabilities that it declares; None if it could not be loaded.
     capabilities: frozenset[base.Capability] | None
-    #: Why it could not be loaded; None where it could.
+    #: Why it could not be loaded; None if it could.
     error: str | None
 
 
-def available_backends() -> list[BackendInfo]:
-    """Describe each installed backend; see the public function."""
-    points = importlib.metadata.entry_points(group=backends.GROUP)
-    # The same distribution can be on the path twice, as an installed one
-    # and as a source tree.
+def available_backends(in_use: base.Backend | None) -> list[BackendInfo]:
+    """Describe each installed backend; see the public function.
+
+    :param in_use: the backend that this process uses; it is described
+        without a process of its own.
+    """
+    points = importlib.metadata.entry_points(group=_loading.GROUP)
+    # One distribution can be on the path twice: installed, and as a source
+    # tree.
     unique = {
         (point.name, point.dist.name if point.dist else '', point.value): point
         for point in points
     }
-    return [_describe(unique[key]) for key in sorted(unique)]
+    return [_describe(unique[key], in_use) for key in sorted(unique)]
 
 
-def _describe(point: importlib.metadata.EntryPoint) -> BackendInfo:
-    capabilities, error = _capabilities(point.name)
+def _describe(
+    point: importlib.metadata.EntryPoint, in_use: base.Backend | None
+) -> BackendInfo:
+    capabilities: frozenset[base.Capability] | None
+    if in_use is not None and in_use.name == point.name:
+        capabilities, error = in_use.capabilities, None
+    else:
+        capabilities, error = _probe_in_process(point.name)
     return BackendInfo(
         name=point.name,
         distribution=point.dist.name if point.dist else '',
@@ -66,15 +78,12 @@ def _describe(point: importlib.metadata.EntryPoint) -> BackendInfo:
     )
 
 
-def _capabilities(
+def _probe_in_process(
     name: str,
 ) -> tuple[frozenset[base.Capability] | None, str | None]:
-    loaded = backends.selector.in_use
-    if loaded is not None and loaded.name == name:
-        return loaded.capabilities, None
     environment = dict(os.environ)
-    # The probe has to be able to import the package.
-    environment.pop(backends.ENVIRONMENT_VARIABLE, None)
+    # An unknown name in the variable would make the package's import fail.
+    environment.pop(_selection.ENVIRONMENT_VARIABLE, None)
     environment['PYTHONPATH'] = os.pathsep.join(filter(None, sys.path))
     try:
         done = subprocess.run(  # noqa: S603
@@ -98,7 +107,7 @@ def _capabilities(
 
 def _probe(name: str) -> dict[str, object]:
     try:
-        backend = backends.load(name, 'available_backends')
+        backend = _loading.load(name, 'available_backends')
     except exceptions.PeriodicError as exc:
         return {'error': str(exc)}
     return {'capabilities': [item.value for item in backend.capabilities]}

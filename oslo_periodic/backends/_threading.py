@@ -34,12 +34,12 @@ class ThreadingBackend(base.Backend):
     capabilities = frozenset({base.Capability.PROCESSES})
 
     def __init__(self) -> None:
-        """Start nothing; processes come when they are needed."""
+        """Start nothing; threads and processes start when they are needed."""
         self._lock = threading.Lock()
         self._workers: Any = None
 
     def sleep(self, seconds: float) -> None:
-        """Sleep; the threads are pre-emptive, so nobody needs the turn."""
+        """Sleep; threads are pre-emptive, so 0 need not yield."""
         time.sleep(seconds)
 
     def event(self) -> base.Event:
@@ -50,21 +50,28 @@ class ThreadingBackend(base.Backend):
         """Make a pool of daemon threads."""
         return _DaemonExecutor(workers)
 
+    def named_worker_pool(self, workers: int, name: str) -> futures.Executor:
+        """Make a pool of daemon threads that have a name in a stack dump."""
+        pool = self.worker_pool(workers)
+        if isinstance(pool, _DaemonExecutor):
+            pool.thread_name = name
+        return pool
+
     def wait_readable(self, fd: int, timeout: float | None = None) -> bool:
-        """Let the system wait for a descriptor."""
+        """Wait for a descriptor in a system call."""
         return base.is_readable(fd, timeout)
 
-    def process_pool(self, processes: int | None = None) -> Any:
-        """Give the spawn pool: :mod:`oslo_periodic.process`.
+    def process_pool(self, processes: int | None = None) -> base.ProcessPool:
+        """Return the spawn pool: :mod:`oslo_periodic.process`.
 
-        The worker processes are shared by all that ask this backend.
+        All pools of this backend share the worker processes.
 
         :param processes: how many processes at most; None means one for
             each CPU that this process may use.
         :raises ValueError: if ``processes`` is less than 1.
         :raises UnsupportedBackendError: if threads are monkey-patched.
         """
-        # Here, so that whoever runs no processes does not load their code.
+        # Not at import: most processes run no worker processes.
         from oslo_periodic.process import _pool
         from oslo_periodic.process import _workers
 
@@ -77,7 +84,7 @@ class ThreadingBackend(base.Backend):
             if self._workers is None or self._workers.closed:
                 self._workers = _workers.Workers()
                 weakref.finalize(self, self._workers.close)
-        return _pool.ProcessPool(self._workers, processes)
+        return _pool.SpawnPool(self._workers, processes)
 
     def close(self) -> None:
         """End the worker processes."""
@@ -88,11 +95,11 @@ class ThreadingBackend(base.Backend):
 
 
 class _DaemonExecutor(futures.Executor):
-    """A bounded pool of daemon threads, which are started as needed.
+    """A bounded pool of daemon threads, which start as they are needed.
 
-    The standard library's joins its threads when the process ends, so a call
-    that hangs would keep the process for ever; and where no thread can be
-    started, its ``submit`` fails and runs the call nonetheless, later.
+    The executor of the standard library joins its threads when the process
+    ends, so a call that hangs would keep the process alive; and if no thread
+    can be started, its ``submit`` raises but runs the call later.
     """
 
     def __init__(self, workers: int) -> None:
@@ -100,7 +107,9 @@ class _DaemonExecutor(futures.Executor):
             raise ValueError(f'workers must be at least 1, not {workers}')
         self._workers = workers
         self._threads: list[threading.Thread] = []
-        # The threads do not know the pool, and end when it is gone.
+        #: Threads that start from now on are called this, and a number.
+        self.thread_name = 'periodic'
+        # The threads hold the queue and not the pool, and so end with it.
         self._queue = _Queue()
         weakref.finalize(self, self._queue.close)
 
@@ -124,7 +133,7 @@ class _DaemonExecutor(futures.Executor):
     def _start_thread(self) -> None:
         thread = threading.Thread(
             target=self._queue.work,
-            name=f'periodic_{len(self._threads)}',
+            name=f'{self.thread_name}_{len(self._threads)}',
             daemon=True,
         )
         self._queue.takers += 1
@@ -132,7 +141,7 @@ class _DaemonExecutor(futures.Executor):
             thread.start()
         except (RuntimeError, MemoryError):
             self._queue.takers -= 1
-            # Those that there are will get to the call.
+            # The threads that have started will run the call.
             if not self._threads:
                 raise
         else:
@@ -150,7 +159,7 @@ class _DaemonExecutor(futures.Executor):
 
 
 class _Queue:
-    """What the threads of a pool share."""
+    """The calls of a pool, shared by its threads."""
 
     def __init__(self) -> None:
         self.calls: collections.deque[tuple[Any, ...]] = collections.deque()
@@ -160,7 +169,11 @@ class _Queue:
         self.closed = False
 
     def close(self, take_all: bool = False) -> list[tuple[Any, ...]]:
-        """Let the threads end, when there are no more calls."""
+        """End the threads once no calls are left.
+
+        :param take_all: whether to remove the calls that have not started.
+        :returns: the calls that were removed.
+        """
         with self.changed:
             self.closed = True
             taken = list(self.calls) if take_all else []
@@ -170,7 +183,7 @@ class _Queue:
         return taken
 
     def work(self) -> None:
-        """Do calls until it is closed; a thread's target."""
+        """Run calls until it is closed; the target of each thread."""
         while (call := self._take()) is not None:
             future, fn, args, kwargs = call
             if future.set_running_or_notify_cancel():
@@ -178,7 +191,7 @@ class _Queue:
                     future.set_result(fn(*args, **kwargs))
                 except BaseException as exc:
                     future.set_exception(exc)
-            # What a call leaves behind must not live until the next one.
+            # Nothing of this call may live until the next one.
             del call, future, fn, args, kwargs
             with self.changed:
                 self.takers += 1
@@ -192,11 +205,11 @@ class _Queue:
 
 
 def refuse_patched_threads() -> None:
-    """See that threads are the operating system's.
+    """Refuse to run processes if threads are monkey-patched.
 
-    :raises UnsupportedBackendError: if eventlet or gevent has replaced them:
-        what waits for a process would stop the hub or wait for ever, now and
-        then.
+    :raises UnsupportedBackendError: if eventlet or gevent has replaced
+        threads: waiting for a process would now and then stop the hub or
+        never end.
     """
     patcher = sys.modules.get('eventlet.patcher')
     monkey = sys.modules.get('gevent.monkey')

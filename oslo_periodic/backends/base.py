@@ -14,9 +14,9 @@
 
 A backend is what periodic tasks need of such a library and nothing more:
 a way to sleep, an event, a bounded worker pool, a wait for a descriptor and,
-where the backend can, a process pool and an end to a call. This module
-imports the standard library alone, so that a plugin can be written against it
-at no cost.
+if the library can do it, a pool of worker processes and an end to a call.
+This module imports the standard library alone, so that a plugin can be
+written against it at no cost.
 """
 
 from __future__ import annotations
@@ -34,18 +34,55 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from oslo_periodic.backends import _process_pool
 
-#: Seconds between two looks at a descriptor, at first and at last.
+    Began = _process_pool.Began
+    Call = _process_pool.Call
+    Ended = _process_pool.Ended
+    Payload = _process_pool.Payload
+    PoolSettings = _process_pool.PoolSettings
+    ProcessPool = _process_pool.ProcessPool
+
+__all__ = [
+    'Backend',
+    'Began',
+    'Call',
+    'Capability',
+    'Ended',
+    'Event',
+    'EventFuture',
+    'Payload',
+    'PoolSettings',
+    'ProcessPool',
+    'is_readable',
+]
+
+#: Seconds between two looks at a descriptor: the first pause and the longest.
 _FIRST_PAUSE, _LAST_PAUSE = 0.001, 0.05
 
 
+def __getattr__(name: str) -> Any:
+    """Load the protocol of process pools when it is first asked for."""
+    if name not in __all__:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    from oslo_periodic.backends import _process_pool
+
+    value = globals()[name] = getattr(_process_pool, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the names that are not loaded yet, too."""
+    return sorted({*globals(), *__all__})
+
+
 class Capability(enum.Enum):
-    """What a backend declares of itself; nobody looks at its name or type."""
+    """What a backend declares; its name and its type are never compared."""
 
     #: Tasks share a native thread and run until they yield, so a tick has to
-    #: give the others a turn after every task.
+    #: yield after every task.
     COOPERATIVE = 'cooperative'
-    #: :meth:`Backend.process_pool` gives a pool.
+    #: :meth:`Backend.process_pool` returns a pool.
     PROCESSES = 'processes'
     #: :meth:`Backend.kill` ends a call of a worker pool.
     KILL = 'kill'
@@ -55,20 +92,19 @@ class Event(Protocol):
     """A flag to wait for; :class:`threading.Event` is the model."""
 
     def set(self) -> None:
-        """Raise the flag and wake everybody who waits."""
+        """Set the flag and wake every thread that waits."""
 
     def clear(self) -> None:
-        """Lower the flag."""
+        """Clear the flag."""
 
     def is_set(self) -> bool:
-        """Say whether the flag is up."""
+        """Return whether the flag is set."""
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the flag is up.
+        """Wait until the flag is set.
 
-        :param timeout: how long to wait at most, in seconds; None waits for
-            ever.
-        :returns: whether the flag is up.
+        :param timeout: seconds to wait at most; None waits for ever.
+        :returns: whether the flag is set.
         """
 
 
@@ -76,49 +112,59 @@ class Backend(abc.ABC):
     """What a concurrency library has to offer for periodic tasks.
 
     Derive from it, implement the three abstract methods and name the class
-    in an entry point of the group ``oslo.periodic.backends``. It is called
-    without arguments, once in a process.
+    in an entry point of the group ``oslo.periodic.backends``. The class is
+    called without arguments, once in a process.
     """
 
-    #: The name it is chosen by; the same as that of its entry point.
+    #: The name that selects the backend; its entry point has the same name.
     name: ClassVar[str]
     #: What it can do beyond the abstract methods.
     capabilities: ClassVar[frozenset[Capability]] = frozenset()
 
     @abc.abstractmethod
     def sleep(self, seconds: float) -> None:
-        """Let this thread of execution rest, and the others run.
+        """Pause this thread of execution, and let the others run.
 
-        :param seconds: how long; 0 only gives the others a turn.
+        :param seconds: how long; 0 only yields to the others.
         """
 
     @abc.abstractmethod
     def event(self) -> Event:
-        """Make an event whose ``wait`` blocks only the one who waits."""
+        """Make an event whose ``wait`` blocks only the thread that waits."""
 
     @abc.abstractmethod
     def worker_pool(self, workers: int) -> futures.Executor:
-        """Make a pool that runs at most so many calls at a time.
+        """Make a pool that runs a limited number of calls at a time.
 
-        Its ``submit`` never blocks: what finds no free worker waits its turn
-        in the order of submission. The result of the future that it returns
-        can be waited for without blocking anybody else, and an exception of
-        the call, whatever its class, is the future's.
+        Its ``submit`` never blocks: a call that finds no free worker waits in
+        the order of submission. Waiting for the result of the future that it
+        returns blocks only the thread that waits. An exception of the call,
+        of any class, is set on the future.
 
         :param workers: how many calls run at a time, at least 1.
         :raises ValueError: if ``workers`` is less than 1.
         """
 
+    def named_worker_pool(self, workers: int, name: str) -> futures.Executor:
+        """Make a worker pool whose threads carry a name, if they can.
+
+        The base class ignores the name. A backend whose threads have names
+        overrides this, and calls them ``<name>_0``, ``<name>_1`` and so on.
+
+        :param workers: as for :meth:`worker_pool`.
+        :param name: what the pool is for, such as ``periodic-worker``.
+        """
+        return self.worker_pool(workers)
+
     def wait_readable(self, fd: int, timeout: float | None = None) -> bool:
-        """Wait until there is something to read from a descriptor.
+        """Wait until a descriptor has something to read.
 
-        The end of what it reads from counts, too. This one looks again and
+        The end of the stream counts, too. The base class looks again and
         again, less and less often; a backend that can wait for a descriptor
-        without stopping the others does better.
+        without blocking the other threads should override it.
 
-        :param fd: a pipe or a socket; nobody else waits for it meanwhile.
-        :param timeout: how long to wait at most, in seconds; None waits for
-            ever.
+        :param fd: a pipe or a socket that no other thread waits for.
+        :param timeout: seconds to wait at most; None waits for ever.
         :returns: whether there is something to read.
         """
         end = None if timeout is None else time.monotonic() + timeout
@@ -134,11 +180,11 @@ class Backend(abc.ABC):
         return True
 
     def kill(self, call: futures.Future[Any]) -> None:
-        """End a call of a worker pool that runs, from outside.
+        """End a running call of a worker pool from outside.
 
         Its ``finally`` clauses run, and its future gets an exception that is
         no :class:`Exception`. This may return before that. A call that has
-        not started is cancelled, and one that has ended is left alone.
+        not started is cancelled, and one that has ended is not touched.
 
         :param call: the future that ``submit`` returned.
         :raises UnsupportedBackendError: if calls cannot be ended.
@@ -151,15 +197,14 @@ class Backend(abc.ABC):
             f'{Capability.KILL.value!r}.'
         )
 
-    def process_pool(self, processes: int | None = None) -> Any:
-        """Give the pool of spawned processes, if this backend has one.
+    def process_pool(self, processes: int | None = None) -> ProcessPool:
+        """Return a pool of worker processes, if this backend has one.
 
         :param processes: how many processes at most; None means one for
             each CPU that this process may use.
         :raises UnsupportedBackendError: if it has none.
         """
-        # Here, because the interface must not load anything but the standard
-        # library before somebody needs it.
+        # Not at import: the interface loads nothing but the standard library.
         from oslo_periodic import exceptions
 
         raise exceptions.UnsupportedBackendError(
@@ -170,22 +215,21 @@ class Backend(abc.ABC):
         )
 
     def close(self) -> None:
-        """Let go of what the backend holds, such as worker processes.
+        """Release what the backend holds, such as worker processes.
 
-        It is called by whoever is done with periodic tasks; a backend that
-        is used again afterwards starts anew.
+        A backend that is used again after this starts anew.
         """
 
 
 def is_readable(fd: int, timeout: float | None) -> bool:
-    """Wait for a descriptor with the means of the standard library.
+    """Wait for a descriptor by means of the standard library.
 
     :param fd: the descriptor.
     :param timeout: seconds to wait at most; None waits for ever.
     :returns: whether there is something to read.
     """
-    # A monkey-patched process has no poll, and its select is no system call
-    # that cannot take a descriptor above 1023.
+    # A monkey-patched process has no poll; its select is no system call, and
+    # so takes descriptors above 1023, too.
     if not hasattr(select, 'poll'):
         return bool(select.select([fd], [], [], timeout)[0])
     poll = select.poll()
@@ -197,8 +241,8 @@ class EventFuture(futures.Future[Any]):
     """A future whose waits go through an event of the backend.
 
     :class:`concurrent.futures.Future` waits on a native lock, which would
-    stop every green thread of a hub. A backend over a hub hands out this
-    class instead.
+    stop every green thread of a hub. A backend over a hub returns instances
+    of this class instead.
     """
 
     def __init__(self, event: Event) -> None:
@@ -221,7 +265,7 @@ class EventFuture(futures.Future[Any]):
         return super().exception(timeout=0)
 
     def run(self, call: Callable[..., Any], /, *args: Any, **kw: Any) -> None:
-        """Do the call here and now, unless it was cancelled before."""
+        """Run the call in this thread, unless it was cancelled before."""
         if not self.set_running_or_notify_cancel():
             return
         try:

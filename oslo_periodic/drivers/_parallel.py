@@ -21,11 +21,12 @@ import pickle
 from typing import Any
 import weakref
 
+from oslo_periodic.backends import base
 from oslo_periodic.core import _history
 from oslo_periodic.core import _task_set
 from oslo_periodic.declare import _task
 from oslo_periodic import exceptions
-from oslo_periodic.process import _events
+from oslo_periodic.process import _payload
 from oslo_periodic.process import _wire
 from oslo_periodic import status
 
@@ -142,20 +143,20 @@ class ParallelTick:
     ) -> None:
         self._check_functions(rows)
         watch = settings.pop('watch_changes', True)
-        data = _wire.dump_state(self._tasks, self._context)
+        payload = _payload.dump(self._state, self._tasks, self._context)
         calls = [
-            _events.Call(
+            base.Call(
                 self._schedule.names[row],
                 self._full_name(row),
                 watch and self._schedule.names[row] not in self._looked,
             )
             for row in rows
         ]
-        events = pool.run(data, calls, _events.Settings(**settings))
+        events = pool.run(payload, calls, base.PoolSettings(**settings))
         with contextlib.closing(events):
             for event in events:
                 row = rows[event.index]
-                if isinstance(event, _events.Began):
+                if isinstance(event, base.Began):
                     self._begin(row)
                 else:
                     self._end(row, event)
@@ -197,7 +198,7 @@ class ParallelTick:
             {'full_task_name': self._full_name(row)},
         )
 
-    def _end(self, row: int, event: _events.Ended) -> None:
+    def _end(self, row: int, event: base.Ended) -> None:
         outcome, error = status.Outcome.SUCCESS, None
         if event.failure is not None:
             outcome = _OUTCOMES.get(

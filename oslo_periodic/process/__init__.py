@@ -10,26 +10,26 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The spawn pool: a tick's tasks in processes of their own.
+"""The spawn pool: runs the tasks of a tick in processes of their own.
 
 A worker is a fresh interpreter (spawn, never fork: a fork would inherit the
-locks that other threads hold). It has three channels, and the parent waits on
-the last two together with everybody else's, so that nothing is polled::
+locks that other threads hold). It has three channels; the parent waits for
+the last two of all workers with one poll::
 
     parent                                                     worker
       |  socket   ---- command, and the memory file of a tick -->  |
       |  pipe     <--- began, log, ended, load failed -----------  |
       |  pidfd    <--- its exit, whatever the reason ------------  |
 
-    and one pipe for all workers that nothing is ever written to: the kernel
-    kills whoever holds its read end when the parent is gone.
+    and one pipe for all workers, to which nothing is ever written: when the
+    parent has ended, the kernel kills the processes that hold its read end.
 
-A tick pickles the instance and the context once, into a memory file. Then,
-for each worker and one task at a time::
+A tick pickles the instance and the context once, into a memory file. Then
+each worker gets one task at a time::
 
-    tick(number, file) --> maps the file
+    tick(setup, file)  --> maps the file
     run(task)          --> unpickles a fresh copy
-                       <-- began            here the last run moves
+                       <-- began            the last run moves now
                        ... the task ...
                        <-- log(record) ...  handled by a thread of the parent
                        <-- ended(outcome)
@@ -40,14 +40,17 @@ What can go wrong, and what follows:
 
 - a worker dies before ``began``: the task goes to another worker; five such
   deaths in a row end the tick (`WorkerStartError`);
-- it dies after that: this task, and no other, has failed (`WorkerDied`);
-- a task is over its time: SIGTERM, on which the worker writes down where it
-  stands, and a second later SIGKILL (`TaskTimeout`);
-- the instance cannot be loaded: the tick raises (`WorkerStartError`), and
-  what did not begin is as due as it was.
+- a worker dies after that: its task alone has failed (`WorkerDied`);
+- a task exceeds its timeout: the worker gets SIGTERM, on which it writes down
+  its stack, and SIGKILL a second later (`TaskTimeout`);
+- a worker cannot load the instance: the tick raises `WorkerStartError`, and
+  tasks that did not begin stay due.
 
-Modules: `_worker` is the parent's side of one worker, `_workers` keeps those
-of a process, `_pool` runs a tick on them (`_events` is what it is told and
-tells), `_child` is what a worker runs, `_wire` is what crosses between the
-two, `_conf` is how a ConfigOpts crosses, and `_logs` how log records do.
+The protocol between the drivers and a pool is public: see
+`oslo_periodic.backends.base`. `_payload` implements its payload, for pools of
+any kind. The spawn pool is `_pool`, which runs a tick (`_tick`, `_poller`) on
+the workers of this process (`_workers`, `_worker`). `_child` is the worker
+process. Both sides share `_wire` (messages and pickles), `_conf` (how a
+ConfigOpts travels), `_logs` (how log records do) and `_main` (where the main
+program is).
 """

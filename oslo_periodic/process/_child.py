@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What a worker runs."""
+"""The worker process."""
 
 from __future__ import annotations
 
@@ -24,19 +24,22 @@ import signal
 import socket
 import sys
 from typing import Any
+from typing import TYPE_CHECKING
 
 from oslo_periodic.process import _logs
 from oslo_periodic.process import _wire
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from oslo_periodic.backends import base
+
 #: Larger than any command.
 _MAX_COMMAND = 1 << 17
 
-#: True in a worker while it imports the program's main module.
-importing_main = False
-
 
 def main(arguments: list[str]) -> None:
-    """Serve the parent until it says stop.
+    """Serve the parent until it sends 'stop'.
 
     :param arguments: the name of this worker and its four file descriptors.
     """
@@ -44,10 +47,10 @@ def main(arguments: list[str]) -> None:
     command_fd, result_fd, life_fd, stack_fd = map(int, arguments[1:])
     _die_with_parent(life_fd)
     _handle_signals(stack_fd)
-    worker = Worker(name, socket.socket(fileno=command_fd), result_fd)
+    worker = ChildWorker(name, socket.socket(fileno=command_fd), result_fd)
     worker.serve()
     # Not sys.exit: a thread that a task has left behind must not keep the
-    # process, and its atexit handlers are the parent's business.
+    # process alive, and the service's atexit handlers are for the parent.
     _flush()
     os._exit(0)
 
@@ -57,11 +60,11 @@ def _flush() -> None:
         try:
             stream.flush()
         except (AttributeError, OSError, ValueError):
-            pass  # It is closed, or nobody listens any more.
+            pass  # It is closed, or its reader is.
 
 
-def _leave_the_pipe() -> None:
-    """Let a child that a task has forked log to its standard error.
+def _log_to_stderr() -> None:
+    """Make a child that a task has forked log to standard error.
 
     Two processes that write to the pipe would mix up their messages.
     """
@@ -69,11 +72,11 @@ def _leave_the_pipe() -> None:
 
 
 def _die_with_parent(fd: int) -> None:
-    """Have the kernel kill this process when the parent is gone.
+    """Have the kernel kill this process when the parent has ended.
 
     A thread that waits for the end of the pipe would not run while C code
-    holds the GIL. The description is opened anew, as who gets the signal is
-    a property of it and all workers have inherited the same.
+    holds the GIL. The pipe is opened anew because its open file description
+    says which process gets the signal, and all workers inherit the same one.
     """
     own = os.open(f'/proc/self/fd/{fd}', os.O_RDONLY | os.O_CLOEXEC)
     os.close(fd)
@@ -81,7 +84,7 @@ def _die_with_parent(fd: int) -> None:
     fcntl.fcntl(own, fcntl.F_SETOWN, os.getpid())
     flags = fcntl.fcntl(own, fcntl.F_GETFL)
     fcntl.fcntl(own, fcntl.F_SETFL, flags | os.O_ASYNC)
-    # The parent may have gone before that, and then no signal comes.
+    # If the parent ended before that, no signal comes.
     os.set_blocking(own, False)
     try:
         if not os.read(own, 1):
@@ -91,7 +94,7 @@ def _die_with_parent(fd: int) -> None:
 
 
 def _handle_signals(stack_fd: int) -> None:
-    # A handler, and not SIG_IGN, which the children of tasks would inherit.
+    # Not SIG_IGN, which the children of tasks would inherit.
     signal.signal(signal.SIGINT, lambda number, frame: None)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     faulthandler.register(
@@ -100,20 +103,30 @@ def _handle_signals(stack_fd: int) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-class Worker:
-    """Takes commands, one at a time, and reports."""
+class ChildWorker:
+    """Runs the commands of the parent, one at a time, and reports."""
 
     def __init__(self, name: str, commands: socket.socket, fd: int) -> None:
+        """Send all log records of this process to the parent.
+
+        :param name: the name of this worker.
+        :param commands: brings the commands.
+        :param fd: the pipe that takes the reports.
+        """
         self._commands = commands
         self._sender = _wire.Sender(fd)
         self._handler = _logs.ForwardingHandler(self._sender, name)
-        self._state: mmap.mmap | None = None
-        self._main: dict[str, Any] = {}
+        #: The payload of the tick: pickled without its data, its data, and
+        #: as a whole once it is loaded.
+        self._head = b''
+        self._data: mmap.mmap | None = None
+        self._view = memoryview(b'')
+        self._payload: base.Payload | None = None
         logging.root.handlers[:] = [self._handler]
-        os.register_at_fork(after_in_child=_leave_the_pipe)
+        os.register_at_fork(after_in_child=_log_to_stderr)
 
     def serve(self) -> None:
-        """Do what the parent says, until it says stop or is gone."""
+        """Run commands until the parent sends 'stop' or has ended."""
         while True:
             data, fds, _flags, _address = socket.recv_fds(
                 self._commands, _MAX_COMMAND, 1
@@ -130,133 +143,48 @@ class Worker:
             else:
                 self._forget()
 
-    def _tick(self, fd: int, setup: Any, main: dict[str, Any]) -> None:
+    def _tick(self, fd: int, setup: Any, head: bytes) -> None:
         self._forget()
         if setup is not None:
             levels, disabled, path = setup
             _logs.apply_levels(levels, disabled)
             sys.path[:] = path
-        self._main = main
-        self._state = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
+        self._head = head
+        self._data = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
+        self._view = memoryview(self._data)
         os.close(fd)
 
     def _forget(self) -> None:
-        if self._state is not None:
-            self._state.close()
-            self._state = None
+        if self._data is not None:
+            self._payload = None
+            self._view.release()
+            self._data.close()
+            self._data = None
 
     def _run(self, name: str, full_name: str, watch: bool) -> None:
         self._handler.task = full_name
         try:
-            instance, context, function = self._load(name)
+            task = self._load(name, full_name, watch)
         except BaseException as exc:
             self._sender.send('load failed', _wire.pack_exception(exc))
             return
-        before = _fingerprints(instance) if watch else {}
         self._sender.send('began')
-        failure = None
+        failure = changed = None
         try:
-            function(instance, context)
+            changed = task()
         except BaseException as exc:
             failure = _wire.pack_exception(exc)
-        changed = None
-        if watch:
-            changed = _changes(before, _fingerprints(instance))
         self._handler.task = None
         _flush()
         self._sender.send('ended', failure, changed)
 
-    def _load(self, name: str) -> tuple[Any, Any, Any]:
-        assert self._state is not None  # noqa: S101 # nosec B101
-        reader = _wire.Reader(self._state)
-        try:
-            instance, context = _Unpickler(reader, self._main).load()
-        finally:
-            reader.release()
-        function = instance._periodic_state.function(name)
-        if function is None:
-            raise LookupError(
-                f'{type(instance).__qualname__} has no periodic task {name!r} '
-                'in a worker process: see that its module defines it there, '
-                'too, or add it with add_periodic_task'
-            )
-        return instance, context, function
+    def _load(
+        self, name: str, full_name: str, watch: bool
+    ) -> Callable[[], list[str] | None]:
+        # Not at import, so that a failure is reported as one of loading.
+        from oslo_periodic.backends import base
 
-
-class _Unpickler(pickle.Unpickler):
-    """Imports the program's main module, if it is asked for."""
-
-    def __init__(self, file: _wire.Reader, main: dict[str, Any]) -> None:
-        super().__init__(file)
-        self._main = main
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module == '__main__':
-            import_main(self._main)
-        return super().find_class(module, name)
-
-
-def import_main(main: dict[str, Any]) -> None:
-    """Import the program's main module under another name, once.
-
-    It is what multiprocessing does in each of its processes; here only a
-    class that is defined there makes it necessary.
-
-    :param main: as the parent's `_worker.describe_main` made it.
-    :raises ImportError: if it cannot be imported.
-    """
-    global importing_main
-
-    if '__mp_main__' in sys.modules:
-        return
-    if not main.get('name') and not main.get('path'):
-        raise ImportError(
-            'the main program has no file that a worker process could import '
-            '(it is interactive, a notebook, or read from standard input): '
-            'put the class into a module'
-        )
-    from multiprocessing import spawn
-
-    data = {
-        f'init_main_from_{key}': main[key]
-        for key in ('name', 'path')
-        if main.get(key)
-    }
-    importing_main = True
-    try:
-        spawn.prepare(data)
-    except BaseException as exc:
-        sys.modules.pop('__mp_main__', None)
-        raise ImportError(
-            f'the main program {main} cannot be imported in a worker process '
-            f'({type(exc).__name__}: {exc}); see that what it runs stands '
-            "below: if __name__ == '__main__'"
-        ) from exc
-    finally:
-        importing_main = False
-
-
-#: What can only be replaced, and need not be pickled to see it.
-_IMMUTABLE = (str, bytes, int, float, type(None))
-
-
-def _fingerprints(instance: Any) -> dict[str, Any]:
-    """Pickle each attribute of an instance that a task may change."""
-    found: dict[str, Any] = {}
-    # An instance may have __slots__ alone.
-    for name, value in getattr(instance, '__dict__', {}).items():
-        if name == '_periodic_state':
-            continue
-        if isinstance(value, _IMMUTABLE):
-            found[name] = value
-            continue
-        try:
-            found[name] = _wire.dump(value)
-        except Exception:
-            found[name] = id(value)
-    return found
-
-
-def _changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    names = sorted({*before, *after})
-    return [name for name in names if before.get(name) != after.get(name)]
+        if self._payload is None:
+            head: base.Payload = pickle.loads(self._head)  # noqa: S301
+            self._payload = head.with_data(self._view)
+        return self._payload.load(base.Call(name, full_name, watch))

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What crosses between the parent and a worker, and how."""
+"""How objects and messages travel between the parent and a worker."""
 
 from __future__ import annotations
 
@@ -28,8 +28,6 @@ from oslo_periodic import exceptions
 from oslo_periodic.process import _conf
 
 _LENGTH = struct.Struct('!Q')
-#: How deep an error looks for what does not pickle.
-_DEPTH = 8
 
 
 class _Pickler(pickle.Pickler):
@@ -41,114 +39,60 @@ class _Pickler(pickle.Pickler):
 def dump(value: Any) -> bytes:
     """Pickle a value.
 
-    A ConfigOpts in it crosses as `_conf` says, and what has a method
-    ``reduce_for_worker`` as that says.
+    A ConfigOpts in it is reduced by `_conf`, and an object that has a method
+    ``reduce_for_worker`` by that method.
     """
     buffer = io.BytesIO()
     _Pickler(buffer, pickle.HIGHEST_PROTOCOL).dump(value)
-    # Not getbuffer, which spares a copy: CPython 3.12.1 crashes, and 3.13.0
-    # complains, where the garbage collector finds such a view in a cycle.
+    # Not getbuffer, which saves a copy: CPython 3.12.1 crashes, and 3.13.0
+    # complains, when the garbage collector finds such a view in a cycle.
     return buffer.getvalue()
 
 
 class Reader:
-    """A file over a buffer, of which no more is copied than is asked for."""
+    """A file over a buffer; a read copies only what it returns."""
 
     def __init__(self, buffer: Any) -> None:
         self._view = memoryview(buffer)
         self._at = 0
 
     def read(self, size: int) -> bytes:
-        """Return so many bytes, or what is left."""
+        """Return up to this many bytes."""
         data = bytes(self._view[self._at : self._at + size])
         self._at += len(data)
         return data
 
     def readinto(self, buffer: Any) -> int:
-        """Fill a buffer; return how far."""
+        """Fill a buffer; return the number of bytes."""
         data = self._view[self._at : self._at + len(buffer)]
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)
 
     def readline(self) -> bytes:
-        """Return a line; no protocol that is used here has any."""
+        """Refuse: only old pickle protocols, unused here, have lines."""
         raise pickle.UnpicklingError('an old pickle protocol')
 
     def release(self) -> None:
-        """Let go of the buffer."""
+        """Release the buffer."""
         self._view.release()
 
 
-def dump_state(instance: Any, context: Any) -> bytes:
-    """Pickle what the tasks of a tick work on.
-
-    :raises NotPicklableError: naming the attribute that does not pickle, and
-        its type.
-    """
-    try:
-        return dump((instance, context))
-    except Exception as exc:
-        culprit = None
-        for name, value in (('self', instance), ('context', context)):
-            culprit = culprit or _find_culprit(name, value, _DEPTH)
-        path, value, reason = culprit or ('self', instance, exc)
-        raise exceptions.NotPicklableError(
-            f'{path} cannot be pickled, so it cannot go to a worker process: '
-            f'it is a {_type_name(value)} ({type(reason).__name__}: {reason})'
-        ) from exc
-
-
-def _type_name(value: Any) -> str:
+def type_name(value: object) -> str:
+    """Return the name of a value's type, with its module."""
     return f'{type(value).__module__}.{type(value).__qualname__}'
 
 
-def _find_culprit(
-    path: str, value: Any, depth: int
-) -> tuple[str, Any, Exception] | None:
-    """Find the innermost part of a value that does not pickle."""
-    try:
-        dump(value)
-        return None
-    except Exception as exc:
-        reason = exc
-    if depth:
-        for label, part in _parts(value):
-            found = _find_culprit(path + label, part, depth - 1)
-            if found is not None:
-                return found
-    return path, value, reason
-
-
-def _parts(value: Any) -> list[tuple[str, Any]]:
-    if isinstance(value, dict):
-        return [(f'[{key!r}]', part) for key, part in value.items()]
-    if isinstance(value, list | tuple):
-        return [(f'[{i}]', part) for i, part in enumerate(value)]
-    if isinstance(value, set | frozenset):
-        return [('{...}', part) for part in value]
-    try:
-        state = value.__getstate__()
-    except Exception:
-        return []
-    if isinstance(state, tuple):
-        parts = [part for part in state if isinstance(part, dict)]
-        state = {k: v for part in parts for k, v in part.items()}
-    if not isinstance(state, dict):
-        return []
-    return [(f'.{key}', part) for key, part in state.items()]
-
-
 def safe_text(exc: BaseException) -> str:
-    """Return the text of an exception, whatever its __str__ does."""
+    """Return the text of an exception, even if its __str__ raises."""
     try:
         return str(exc)
     except Exception as broken:
-        return f'<its text cannot be had: {broken!r}>'
+        return f'<its __str__ has raised {broken!r}>'
 
 
 class _ParentUnpickler(pickle.Unpickler):
-    """Knows what the main program is called in a worker."""
+    """Finds the classes of the main program, as a worker names it."""
 
     def find_class(self, module: str, name: str) -> Any:
         if module == '__mp_main__':
@@ -157,15 +101,16 @@ class _ParentUnpickler(pickle.Unpickler):
 
 
 def load(data: bytes) -> Any:
-    """Unpickle what a worker has sent."""
+    """Unpickle an object that a worker has sent."""
     return _ParentUnpickler(io.BytesIO(data)).load()
 
 
 def pack_exception(exc: BaseException) -> tuple[Any, ...]:
-    """Make something of an exception that is sure to arrive.
+    """Reduce an exception to plain data.
 
-    :returns: the exception as a pickle, or None if it does not survive one,
-        and what a stand-in needs: its type's name, its text, the traceback.
+    :returns: the exception as a pickle, or None if it does not survive
+        pickling, and what a stand-in needs: the name of its type, its text
+        and its traceback.
     """
     text = ''.join(traceback.format_exception(exc))
     data: bytes | None = None
@@ -174,21 +119,21 @@ def pack_exception(exc: BaseException) -> tuple[Any, ...]:
         if type(pickle.loads(data)) is not type(exc):  # noqa: S301
             data = None
     except BaseException:
-        # Whatever it does when it is copied, it must not do it in the parent.
+        # Its methods may do anything; they must not do it in the parent.
         data = None
-    return data, _type_name(exc), safe_text(exc), text
+    return data, type_name(exc), safe_text(exc), text
 
 
 def unpack_exception(packed: tuple[Any, ...]) -> BaseException:
-    """Make an exception of what :func:`pack_exception` made."""
+    """Restore an exception from what :func:`pack_exception` returned."""
     data, name, message, text = packed
     exc: BaseException | None = None
     if data is not None:
         try:
             exc = load(data)
         except Exception:
-            exc = None  # The parent lacks what the worker had.
-    # The task may end itself, and not the process that awaits it.
+            exc = None  # Such as a module that only the worker can import.
+    # A task may end itself, but not the process that waits for it.
     if not isinstance(exc, BaseException) or isinstance(
         exc, KeyboardInterrupt | SystemExit
     ):
@@ -200,8 +145,9 @@ def unpack_exception(packed: tuple[Any, ...]) -> BaseException:
 class Sender:
     """The worker's end of the pipe to the parent; for any thread.
 
-    Whoever finds the pipe in use leaves the message to the one who uses it.
-    So a signal handler that logs, in the middle of a write, waits for nobody.
+    A thread that finds the pipe in use leaves its message to the thread that
+    uses it. So a signal handler that logs, in the middle of a write, does not
+    wait for the thread that it has interrupted.
     """
 
     def __init__(self, fd: int) -> None:
@@ -210,7 +156,7 @@ class Sender:
         self._frames: collections.deque[bytes] = collections.deque()
 
     def send(self, *message: Any) -> None:
-        """Write a message whole, or have it written."""
+        """Write a message whole, in this thread or in another."""
         data = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
         self._frames.append(_LENGTH.pack(len(data)) + data)
         while self._frames and self._lock.acquire(blocking=False):
@@ -224,7 +170,7 @@ class Sender:
 
 
 class Receiver:
-    """The parent's end of that pipe: never waits for the rest of a message."""
+    """The parent's end of the pipe; it never waits for data."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -233,7 +179,7 @@ class Receiver:
         self.ended = False
 
     def receive(self) -> list[tuple[Any, ...]]:
-        """Read what there is, and return the messages that are complete."""
+        """Read what has come, and return the messages that are complete."""
         while True:
             try:
                 data = os.read(self._fd, 1 << 16)
@@ -256,6 +202,6 @@ class Receiver:
                 break
             frame = bytes(buffer[_LENGTH.size : end])
             del buffer[:end]
-            # All that a frame holds is plain data; what may fail to unpickle
-            # is bytes in it.
+            # A frame holds plain data; an object that may fail to unpickle
+            # is in it as bytes.
             yield pickle.loads(frame)  # noqa: S301

@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-import fcntl
+import contextlib
 import json
 import os
 import pickle
@@ -27,6 +27,7 @@ import sys
 import time
 from typing import Any
 
+from oslo_periodic.process import _descriptors
 from oslo_periodic.process import _wire
 
 _BOOT = (
@@ -37,98 +38,58 @@ _BOOT = (
 GRACE = 1.0
 
 
-def describe_main() -> dict[str, Any]:
-    """Say where a worker finds the program's main module, if anywhere.
-
-    The rules are those of multiprocessing's spawn; its own function for it
-    would fix the start method of the application.
-    """
-    main = sys.modules.get('__main__')
-    spec = getattr(main, '__spec__', None)
-    if spec is not None and spec.name:
-        return {'name': spec.name}
-    path = getattr(main, '__file__', None)
-    # A program from standard input may have one, too, that is no file.
-    if not path or not os.path.isfile(path):
-        return {}
-    return {'path': os.path.abspath(path)}
-
-
-def above_standard(fd: int) -> int:
-    """Move a descriptor off 0 to 2, where it lands if those are closed."""
-    if fd > 2:
-        return fd
-    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
-    os.close(fd)
-    return moved
-
-
-def pipe() -> tuple[int, int]:
-    read, write = os.pipe()
-    return above_standard(read), above_standard(write)
-
-
 class Worker:
     """The parent's side of one worker process."""
 
     def __init__(self, name: str, lifeline: int) -> None:
         """Start the process.
 
-        :param name: for log records and people.
+        :param name: for log records, and for people.
         :param lifeline: the read end of the pipe that ends all workers.
         :raises OSError: if the system gives no more processes, descriptors
             or memory.
         """
         self.name = name
-        self.tasks = 0
-        #: The tick whose file it has.
-        self.tick: Any = None
-        #: What the worker was last told of its surroundings.
-        self.setup: Any = None
+        #: How many calls it has run.
+        self.calls = 0
+        #: The tick whose payload it has mapped.
+        self.tick: object = None
+        #: The log levels and import path that it was last sent.
+        self.setup: object = None
         self.idle_until = 0.0
-        opened: list[int] = []
-        theirs: list[int] = []
-        try:
-            ours, commands = socket.socketpair(
-                socket.AF_UNIX, socket.SOCK_SEQPACKET
-            )
-            self._commands = above_standard(ours.detach())
-            opened.append(self._commands)
-            theirs.append(above_standard(commands.detach()))
-            self.results, results = pipe()
-            opened.append(self.results)
-            theirs.append(results)
-            self._stack = above_standard(os.memfd_create('periodic-stack'))
-            opened.append(self._stack)
+        with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
+            self._socket, commands = _socket_pair()
+            ours.callback(self._socket.close)
+            theirs.callback(os.close, commands)
+            self.results, results = _descriptors.pipe()
+            ours.callback(os.close, self.results)
+            theirs.callback(os.close, results)
+            self._stack = _descriptors.memory_file('periodic-stack')
+            ours.callback(os.close, self._stack)
+            fds = [commands, results, lifeline, self._stack]
             self._process = subprocess.Popen(  # noqa: S603
-                _command(name, [*theirs, lifeline, self._stack]),
-                stdin=subprocess.DEVNULL,
-                pass_fds=[*theirs, lifeline, self._stack],
+                _command(name, fds), stdin=subprocess.DEVNULL, pass_fds=fds
             )
-            self.sentinel = above_standard(os.pidfd_open(self._process.pid))
-        except BaseException:
-            for fd in opened:
-                os.close(fd)
-            if hasattr(self, '_process'):
-                self._process.kill()
-                self._process.wait()
-            raise
-        finally:
-            for fd in theirs:
-                os.close(fd)
-        self._socket = socket.socket(fileno=self._commands)
+            ours.callback(self._process.wait)
+            ours.callback(self._process.kill)
+            self.sentinel = _descriptors.above_standard(
+                os.pidfd_open(self._process.pid)
+            )
+            ours.pop_all()
         os.set_blocking(self.results, False)
         self.receiver = _wire.Receiver(self.results)
 
     @property
     def pid(self) -> int:
-        """The process."""
+        """The id of the process."""
         return self._process.pid
 
-    def tell(self, *command: Any, fd: int | None = None) -> None:
+    def send(self, *command: Any, fd: int | None = None) -> None:
         """Send a command.
 
-        :raises OSError: if the worker is not there any more.
+        :param command: its name and its arguments.
+        :param fd: a descriptor that goes with it.
+        :raises OSError: if the worker has ended.
         """
         data = pickle.dumps(command, pickle.HIGHEST_PROTOCOL)
         socket.send_fds(
@@ -139,26 +100,29 @@ class Worker:
         )
 
     def signal(self, number: int) -> None:
-        """Send a signal, if there still is somebody to get it."""
+        """Send a signal, unless the process has ended."""
         try:
             signal.pidfd_send_signal(self.sentinel, number)
         except ProcessLookupError:
             pass
 
     def has_ended(self, timeout: float = 0.0) -> bool:
-        """Say whether the process ends within so many seconds."""
+        """Return whether the process has ended, after a wait.
+
+        :param timeout: seconds to wait for it at most.
+        """
         # Not select, which takes no descriptor above 1023.
         poll = select.poll()
         poll.register(self.sentinel, select.POLLIN)
         return bool(poll.poll(max(0.0, timeout) * 1000))
 
     def stack(self) -> str:
-        """Return what the worker wrote down when SIGTERM came."""
+        """Return the stack that the worker wrote down on SIGTERM."""
         size = os.fstat(self._stack).st_size
         return os.pread(self._stack, size, 0).decode('utf-8', 'replace')
 
     def reap(self) -> int:
-        """Wait for the end of the process, and forget it.
+        """Wait for the end of the process, and release what it held here.
 
         :returns: the exit code, or minus the number of the signal.
         """
@@ -166,8 +130,9 @@ class Worker:
         self._close()
         return code
 
-    def let_go(self) -> None:
-        """Forget the process without a look: it is another one's child."""
+    def abandon(self) -> None:
+        """Release what it held here, in a fork: the child is the parent's."""
+        # Popen must neither wait for the process nor complain of it.
         self._process.returncode = 0
         self._close()
 
@@ -177,8 +142,18 @@ class Worker:
         self._socket.close()
 
 
+def _socket_pair() -> tuple[socket.socket, int]:
+    """Return the parent's end of a pair, and the descriptor of the other."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        return (
+            socket.socket(fileno=_descriptors.above_standard(ours.detach())),
+            _descriptors.above_standard(theirs.detach()),
+        )
+
+
 def import_path() -> list[str]:
-    """Return what a worker finds modules by."""
+    """Return the path on which a worker finds modules."""
     return [
         os.fsdecode(entry) or os.curdir
         for entry in sys.path
@@ -188,10 +163,10 @@ def import_path() -> list[str]:
 
 def _command(name: str, fds: Iterable[int]) -> list[str]:
     if not sys.executable:
-        raise OSError('sys.executable does not say what to start')
+        raise OSError('sys.executable does not name an interpreter to start')
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
     # -P: nothing may be imported from the current directory before the
-    # parent's path is there.
+    # parent's path is set.
     return [
         *(sys.executable, *flags, '-P', '-c', _BOOT),
         *(json.dumps(import_path()), name, *map(str, fds)),
@@ -199,10 +174,10 @@ def _command(name: str, fds: Iterable[int]) -> list[str]:
 
 
 def end(workers: list[Worker], signal_first: bool = True) -> None:
-    """End workers, whatever they do, and reap them.
+    """End workers, even those that are busy, and reap them.
 
-    :param workers: what to end.
-    :param signal_first: False where they have been told to stop.
+    :param workers: the workers to end.
+    :param signal_first: False if they have been sent 'stop'.
     """
     if signal_first:
         for worker in workers:
@@ -212,3 +187,16 @@ def end(workers: list[Worker], signal_first: bool = True) -> None:
         if not worker.has_ended(deadline - time.monotonic()):
             worker.signal(signal.SIGKILL)
         worker.reap()
+
+
+def describe_exit(code: int) -> str:
+    """Describe how a process has ended.
+
+    :param code: the exit code, or minus the number of the signal.
+    """
+    if code < 0:
+        try:
+            return f'was killed by {signal.Signals(-code).name}'
+        except ValueError:
+            return f'was killed by signal {-code}'
+    return f'exited with code {code}'

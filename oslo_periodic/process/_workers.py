@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The workers of a process: kept warm, and none is left behind."""
+"""The workers of this process: kept warm, and ended with it."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ import threading
 import time
 import weakref
 
+from oslo_periodic.process import _descriptors
 from oslo_periodic.process import _logs
 from oslo_periodic.process import _worker
 
 
 class Workers:
-    """The warm workers of this process, shared by all that tick.
+    """The warm workers of this process, shared by all its pools.
 
-    A thread, which is there while workers are idle, ends those that have
-    been so for too long.
+    While there are idle workers, a thread ends those that have been idle for
+    too long.
     """
 
     def __init__(self) -> None:
@@ -38,12 +39,12 @@ class Workers:
         self._started = 0
         self._lifeline: tuple[int, int] | None = None
         self._keeper: threading.Thread | None = None
-        #: Whether it was closed: its users have to make another one.
+        #: Whether it was closed; the backend then makes another one.
         self.closed = False
-        _all.add(self)
+        _instances.add(self)
 
     def take_idle(self, at_most: int) -> list[_worker.Worker]:
-        """Take workers that are warm, those last used first."""
+        """Take idle workers, those last used first."""
         taken: list[_worker.Worker] = []
         with self._condition:
             while self._idle and len(taken) < at_most:
@@ -58,24 +59,28 @@ class Workers:
     def start(self) -> _worker.Worker:
         """Start a worker.
 
-        :raises OSError: if the system gives no more, or it was closed.
+        :raises OSError: if the system starts no more, or this was closed.
         """
         with self._condition:
             if self.closed:
                 raise OSError('the process pool was closed')
             if self._lifeline is None:
-                self._lifeline = _worker.pipe()
+                self._lifeline = _descriptors.pipe()
             self._started += 1
             name = f'periodic-worker-{self._started}'
             worker = _worker.Worker(name, self._lifeline[0])
             self._busy.add(worker)
             return worker
 
-    def give_back(self, worker: _worker.Worker, idle_timeout: float) -> None:
-        """Keep a worker that has nothing to do, for so many seconds."""
+    def add_idle(self, worker: _worker.Worker, idle_timeout: float) -> None:
+        """Keep an idle worker for later calls.
+
+        :param worker: a worker that runs no call.
+        :param idle_timeout: seconds after which it ends.
+        """
         worker.tick = None
         try:
-            worker.tell('forget')
+            worker.send('forget')
         except OSError:
             self.discard([worker])
             return
@@ -92,38 +97,38 @@ class Workers:
                 try:
                     self._keeper.start()
                 except RuntimeError:
-                    self._keeper = None  # The next one tries again.
+                    self._keeper = None  # The next idle worker retries it.
             self._condition.notify()
         if closed:
             self.discard([worker])
 
     def retire(self, worker: _worker.Worker) -> None:
-        """End a worker that has nothing to do."""
+        """End an idle worker."""
         with self._condition:
             self._busy.discard(worker)
         try:
-            worker.tell('stop')
+            worker.send('stop')
         except OSError:
             pass
         _worker.end([worker], signal_first=False)
 
     def discard(self, workers: list[_worker.Worker]) -> None:
-        """End workers, whatever they do."""
+        """End workers, even those that run a call."""
         with self._condition:
             self._busy.difference_update(workers)
         _worker.end(workers)
 
     def reap(self, worker: _worker.Worker) -> int:
-        """Forget a worker that has ended by itself; return its exit code."""
+        """Forget a worker that has ended; return its exit code."""
         with self._condition:
             self._busy.discard(worker)
         return worker.reap()
 
     def close(self) -> None:
-        """End all workers, and leave no descriptor behind.
+        """End all workers, and close all descriptors.
 
-        Those that are busy are killed; whoever waits for them sees it, and
-        reaps them.
+        Closing the lifeline kills those that are busy; the ticks that wait
+        for them reap them.
         """
         with self._condition:
             self.closed = True
@@ -151,24 +156,24 @@ class Workers:
             self.retire(worker)
 
     def after_fork(self) -> None:
-        """Let go, in a forked child, of the workers of its parent."""
+        """Release, in a forked child, the workers of its parent."""
         workers = [*self._idle, *self._busy]
         lifeline, collector = self._lifeline, self.collector
         self.__init__()  # type: ignore[misc]
         self.collector = collector.__class__()
         for worker in workers:
-            worker.let_go()
+            worker.abandon()
         for fd in lifeline or ():
             os.close(fd)
 
 
-_all: weakref.WeakSet[Workers] = weakref.WeakSet()
+_instances: weakref.WeakSet[Workers] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
-    for workers in list(_all):
+    for workers in list(_instances):
         workers.after_fork()
 
 
-# A forked child that kept the lifeline would keep the workers alive, too.
+# A forked child that kept the lifeline open would keep the workers alive.
 os.register_at_fork(after_in_child=_after_fork)

@@ -260,6 +260,7 @@ class TestAvailableBackends(base.TestCase):
             [
                 ('broken', 'periodic-broken', '1.0'),
                 ('eventlet', 'oslo.periodic'),
+                ('executor', 'periodic-executor', '1.0'),
                 ('exits', 'periodic-broken', '1.0'),
                 ('gevent', 'periodic-gevent', '1.0'),
                 ('incomplete', 'periodic-broken', '1.0'),
@@ -283,7 +284,9 @@ class TestAvailableBackends(base.TestCase):
             for name, row in self.named.items()
             if row['error'] is None
         }
-        self.assertEqual({'eventlet', 'gevent', 'threading'}, set(capable))
+        self.assertEqual(
+            {'eventlet', 'executor', 'gevent', 'threading'}, set(capable)
+        )
         self.assertEqual(['COOPERATIVE', 'KILL'], capable['eventlet'])
         self.assertEqual(['COOPERATIVE', 'KILL'], capable['gevent'])
         self.assertEqual(['PROCESSES'], capable['threading'])

@@ -20,88 +20,17 @@ sends a signal when an expected line has arrived.
 import csv
 import io
 import json
-import os
 import re
-import select
 import signal
-import subprocess
-import sys
-import textwrap
 import time
 
-import fixtures
 import testscenarios
 import yaml
 
-from tests import base
+from tests.helpers import commands
 
-VARIABLE = 'OS_OSLO_PERIODIC__BACKEND'
 #: Seconds from a signal to the end of a process that runs no task.
 ENDS_WITHIN = 1
-
-SERVICES = """
-    import os
-    import sys
-    import time
-
-    from oslo_config import cfg
-    from oslo_periodic import backends
-    from oslo_periodic import periodic_task
-
-
-    class Base(periodic_task.PeriodicTasks):
-        def __init__(self, conf):
-            word = cfg.StrOpt('word', default='none', mutable=True)
-            conf.register_opts([word])
-            super().__init__(conf)
-
-        def say(self, *words):
-            # One write, because tasks may print at the same time.
-            sys.stdout.write(' '.join(words) + '\\n')
-            sys.stdout.flush()
-
-
-    class Idle(Base):
-        '''Runs its only task once, at the start.'''
-
-        @periodic_task.periodic_task(spacing=3600, run_immediately=True)
-        def tell(self, context):
-            self.say('on', backends.get_backend().name)
-
-
-    class Frequent(Base):
-        '''Prints an option repeatedly.'''
-
-        @periodic_task.periodic_task(spacing=0.05, run_immediately=True)
-        def tell(self, context):
-            self.say('word', self.conf.word)
-
-
-    class Slow(Base):
-        '''Has a task that runs until a file exists.'''
-
-        @periodic_task.periodic_task(spacing=3600, run_immediately=True)
-        def wait(self, context):
-            self.say('started')
-            end = time.monotonic() + 30
-            while not os.path.exists('go') and time.monotonic() < end:
-                backends.get_backend().sleep(0.01)
-            self.say('ended')
-
-        @periodic_task.periodic_task(spacing=3600, run_immediately=True)
-        def last(self, context):
-            self.say('last')
-
-
-    class Failing(Base):
-        @periodic_task.periodic_task(spacing=3600, run_immediately=True)
-        def fail(self, context):
-            raise ValueError('on purpose')
-
-        @periodic_task.periodic_task(spacing=3600, run_immediately=True)
-        def after(self, context):
-            self.say('after')
-"""
 
 #: Names that a user may pass to the command by mistake.
 MISTAKES = """
@@ -215,127 +144,7 @@ LISTED = """
 """
 
 
-class Command:
-    """A running command; reading its output has a deadline."""
-
-    def __init__(self, arguments, directory, environment):
-        self._process = subprocess.Popen(
-            [sys.executable, '-m', 'oslo_periodic.cmd.main', *arguments],
-            cwd=directory,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        self._read = {
-            stream.fileno(): b''
-            for stream in (self._process.stdout, self._process.stderr)
-        }
-        self._stdout, self._stderr = self._read
-        self._open = set(self._read)
-        self._seen = 0
-
-    @property
-    def stdout(self):
-        return self._read[self._stdout].decode()
-
-    @property
-    def stderr(self):
-        return self._read[self._stderr].decode()
-
-    def _read_more(self, end):
-        left = end - time.monotonic()
-        ready = left > 0 and select.select(list(self._open), [], [], left)[0]
-        if not ready:
-            raise AssertionError(
-                f'still waiting; stdout: {self.stdout} stderr: {self.stderr}'
-            )
-        for descriptor in ready:
-            data = os.read(descriptor, 65536)
-            self._read[descriptor] += data
-            if not data:
-                self._open.discard(descriptor)
-
-    def expect(self, line):
-        """Wait for a line of stdout, after the last one waited for."""
-        end = time.monotonic() + base.TIMEOUT
-        while True:
-            found = self.stdout.find(f'{line}\n', self._seen)
-            if found >= 0:
-                self._seen = found + len(line) + 1
-                return
-            if not self._open:
-                raise AssertionError(f'never printed {line}: {self.stderr}')
-            self._read_more(end)
-
-    def expect_error(self, text, times=1):
-        """Wait until stderr contains a text this many times."""
-        end = time.monotonic() + base.TIMEOUT
-        while self.stderr.count(text) < times:
-            if not self._open:
-                raise AssertionError(f'never logged {text}: {self.stderr}')
-            self._read_more(end)
-
-    def close_stdout(self):
-        """Close the pipe that the command prints to."""
-        self._open.discard(self._stdout)
-        self._process.stdout.close()
-
-    def send(self, number):
-        self._process.send_signal(number)
-
-    def wait(self):
-        """Read to the end and return the exit code."""
-        end = time.monotonic() + base.TIMEOUT
-        while self._open:
-            self._read_more(end)
-        return self._process.wait(base.TIMEOUT)
-
-    def close(self):
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.wait(base.TIMEOUT)
-        self._process.stdout.close()
-        self._process.stderr.close()
-
-
-class CommandTestCase(base.TestCase):
-    """Writes the services to a directory and runs the command there."""
-
-    def setUp(self):
-        super().setUp()
-        self.directory = self.useFixture(fixtures.TempDir()).path
-        self.write('services.py', SERVICES)
-
-    def write(self, name, text):
-        path = os.path.join(self.directory, name)
-        # Atomically, so that the command never reads half of the file.
-        with open(f'{path}.new', 'w') as f:
-            f.write(textwrap.dedent(text))
-        os.rename(f'{path}.new', path)
-        return path
-
-    def start(self, *arguments, environment=None):
-        variables = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(('OS_', 'OSLO_PERIODIC_'))
-        }
-        variables['PYTHONWARNINGS'] = 'ignore'
-        if environment is not None:
-            variables[VARIABLE] = environment
-        command = Command(arguments, self.directory, variables)
-        self.addCleanup(command.close)
-        return command
-
-    def succeed(self, *arguments, environment=None):
-        """Run the command to its end, and return what it printed."""
-        command = self.start(*arguments, environment=environment)
-        self.assertEqual(0, command.wait(), command.stderr)
-        return command.stdout
-
-
-class TestRun(testscenarios.WithScenarios, CommandTestCase):
+class TestRun(testscenarios.WithScenarios, commands.CommandTestCase):
     """A service in the foreground, on each backend."""
 
     scenarios = [
@@ -412,7 +221,7 @@ class TestRun(testscenarios.WithScenarios, CommandTestCase):
         self.assertEqual(0, command.wait(), command.stderr)
 
 
-class TestRunOnAnyBackend(CommandTestCase):
+class TestRunOnAnyBackend(commands.CommandTestCase):
     """Behaviour that does not depend on the backend."""
 
     def test_sighup_with_a_broken_file(self):
@@ -470,7 +279,7 @@ class TestRunOnAnyBackend(CommandTestCase):
         self.assertEqual('word second\n', out)
 
 
-class TestChoice(CommandTestCase):
+class TestChoice(commands.CommandTestCase):
     """Where the choice of the backend comes from."""
 
     def run_once(self, *arguments, environment=None):
@@ -513,7 +322,7 @@ class TestChoice(CommandTestCase):
         self.assertEqual(0, command.wait(), command.stderr)
 
 
-class TestMistakes(testscenarios.WithScenarios, CommandTestCase):
+class TestMistakes(testscenarios.WithScenarios, commands.CommandTestCase):
     """Each error is one line that names the mistake; no traceback."""
 
     scenarios = [
@@ -626,7 +435,7 @@ class TestMistakes(testscenarios.WithScenarios, CommandTestCase):
                 'unknown backend in the environment',
                 'run services:Idle',
                 'evenlet',
-                ("no backend 'evenlet'", VARIABLE, 'eventlet, '),
+                ("no backend 'evenlet'", commands.VARIABLE, 'eventlet, '),
             ),
             (
                 'broken backend',
@@ -644,7 +453,12 @@ class TestMistakes(testscenarios.WithScenarios, CommandTestCase):
                 'contradiction',
                 'run services:Idle --config-file threading.conf',
                 'eventlet',
-                ("'eventlet'", VARIABLE, "'threading'", 'threading.conf'),
+                (
+                    "'eventlet'",
+                    commands.VARIABLE,
+                    "'threading'",
+                    'threading.conf',
+                ),
             ),
             (
                 'list: not a PeriodicTasks',
@@ -662,7 +476,7 @@ class TestMistakes(testscenarios.WithScenarios, CommandTestCase):
                 'list: unknown backend in the environment',
                 'list services:Idle',
                 'evenlet',
-                ("no backend 'evenlet'", VARIABLE),
+                ("no backend 'evenlet'", commands.VARIABLE),
             ),
         )
     ]
@@ -687,7 +501,7 @@ class TestMistakes(testscenarios.WithScenarios, CommandTestCase):
             self.assertIn(text, command.stderr)
 
 
-class TestUsageErrors(CommandTestCase):
+class TestUsageErrors(commands.CommandTestCase):
     """Errors that argparse reports, with the usage."""
 
     def test_not_a_duration(self):
@@ -703,7 +517,7 @@ class TestUsageErrors(CommandTestCase):
         self.assertIn('not allowed with', command.stderr)
 
 
-class TestList(CommandTestCase):
+class TestList(commands.CommandTestCase):
     """The tasks of a class, for a class of either library."""
 
     COLUMNS = [
@@ -798,7 +612,7 @@ class TestList(CommandTestCase):
         self.assertEqual([], json.loads(self.listed('Nothing', 'json')))
 
 
-class TestBackends(CommandTestCase):
+class TestBackends(commands.CommandTestCase):
     """The installed backends, and the default choice."""
 
     def rows(self, environment=None):
@@ -821,11 +635,11 @@ class TestBackends(CommandTestCase):
 
     def test_environment(self):
         rows = self.rows('gevent')
-        self.assertIn(VARIABLE, rows['gevent']['Chosen by'])
+        self.assertIn(commands.VARIABLE, rows['gevent']['Chosen by'])
         self.assertEqual('', rows['threading']['Chosen by'])
 
 
-class TestHelp(CommandTestCase):
+class TestHelp(commands.CommandTestCase):
     def test_commands(self):
         out = self.succeed('--help')
         for command in ('run', 'list', 'backends'):

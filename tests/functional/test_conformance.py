@@ -12,8 +12,11 @@
 
 """Every backend passes the suite that its authors are given."""
 
+import unittest
+
 from oslo_periodic.backends import base as backend_base
 from oslo_periodic import testing
+import tests
 from tests import base
 
 
@@ -24,3 +27,33 @@ class TestConformance(testing.BackendConformance, base.BackendTestCase):
         self.assertIsInstance(self.selected.backend, backend_base.Backend)
         self.assertEqual(self.backend, self.selected.backend.name)
         return self.selected.backend
+
+
+@unittest.skipIf(tests.MONKEY_PATCHED, 'needs native threads')
+class TestSpawnPool(testing.ProcessPoolConformance, base.TestCase):
+    """The pool of our own."""
+
+    backend = 'threading'
+
+    def make_pool(self):
+        return self.selected.backend.process_pool(2)
+
+
+@unittest.skipIf(tests.MONKEY_PATCHED, 'needs native threads')
+class TestExecutorBackend(testing.BackendConformance, base.TestCase):
+    """A third party's, with a process pool of its own."""
+
+    backend = 'executor'
+
+    def make_backend(self):
+        return self.selected.backend
+
+
+@unittest.skipIf(tests.MONKEY_PATCHED, 'needs native threads')
+class TestExecutorPool(testing.ProcessPoolConformance, base.TestCase):
+    """A third party's, written against the public interface alone."""
+
+    backend = 'executor'
+
+    def make_pool(self):
+        return self.selected.backend.process_pool(2)

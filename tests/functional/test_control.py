@@ -34,7 +34,7 @@ from oslo_periodic import opts
 from oslo_periodic import periodic_task
 from oslo_periodic import runner
 from tests import base
-from tests.functional import test_runner
+from tests.helpers import runners
 
 #: Seconds in which a silent client is hung up on, where a test lowers it.
 PATIENCE = 0.25
@@ -157,7 +157,7 @@ class Client:
         self.socket.close()
 
 
-class ControlTestCase(test_runner.RunnerTestCase):
+class ControlTestCase(runners.RunnerTestCase):
     def setUp(self):
         super().setUp()
         self.log = self.useFixture(

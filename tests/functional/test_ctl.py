@@ -27,7 +27,7 @@ import time
 import testscenarios
 
 from tests import base
-from tests.functional import test_cmd
+from tests.helpers import commands
 
 CONTROL_SOCKET = 'OS_OSLO_PERIODIC__CONTROL_SOCKET'
 #: Seconds in which a process ends if it does not wait for running tasks,
@@ -101,7 +101,7 @@ SERVICES = """
 """
 
 
-class CtlTestCase(test_cmd.CommandTestCase):
+class CtlTestCase(commands.CommandTestCase):
     #: The backend of the services.
     name = 'threading'
 
@@ -129,8 +129,8 @@ class CtlTestCase(test_cmd.CommandTestCase):
             for name, value in os.environ.items()
             if not name.startswith(('OS_', 'OSLO_PERIODIC_'))
         }
-        environment.update({'PYTHONWARNINGS': 'ignore', **variables})
-        command = test_cmd.Command(arguments, self.directory, environment)
+        environment.update(variables)
+        command = commands.Command(arguments, self.directory, environment)
         self.addCleanup(command.close)
         return command
 

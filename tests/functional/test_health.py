@@ -24,16 +24,16 @@ import uuid
 import fixtures
 import testscenarios
 
+from oslo_periodic.drivers import _engine
 from oslo_periodic import exceptions
 from oslo_periodic import fixture
+from oslo_periodic.operate import _health
 from oslo_periodic import opts
 from oslo_periodic import periodic_task
 from oslo_periodic import runner
-from oslo_periodic.drivers import _engine
-from oslo_periodic.operate import _health
 from tests import base
-from tests.functional import test_cmd
-from tests.functional import test_runner
+from tests.helpers import commands
+from tests.helpers import runners
 
 #: Runs a service for a while, and is the process that the watchdog watches.
 WATCHED = """
@@ -93,7 +93,7 @@ class Manager:
             select.select([self.socket], [], [], left)
 
 
-class NotifyTestCase(test_cmd.CommandTestCase):
+class NotifyTestCase(commands.CommandTestCase):
     #: The backend of the service.
     name = 'threading'
 
@@ -119,8 +119,8 @@ class NotifyTestCase(test_cmd.CommandTestCase):
                 ('OS_', 'OSLO_PERIODIC_', 'NOTIFY_', 'WATCHDOG_')
             )
         }
-        environment.update({'PYTHONWARNINGS': 'ignore', **variables})
-        command = test_cmd.Command(
+        environment.update(variables)
+        command = commands.Command(
             [
                 'run',
                 service,
@@ -274,7 +274,7 @@ class Conf:
         return self.read()
 
 
-class HealthTestCase(test_runner.RunnerTestCase):
+class HealthTestCase(runners.RunnerTestCase):
     def setUp(self):
         super().setUp()
         self.log = self.useFixture(
@@ -363,7 +363,7 @@ class TestLateness(HealthTestCase):
         self.assertRegex(
             problem,
             r'^PeriodicTasks\.slow is 30\.5 seconds late: it has been running '
-            r'for 40\.5 seconds, at block \(.*test_runner\.py:\d+\)',
+            r'for 40\.5 seconds, at block \(.*runners\.py:\d+\)',
         )
         # It says no more than before when it is paused, and is not late.
         started.pause('slow')

@@ -23,97 +23,23 @@ import resource
 import signal
 import threading
 import time
-import unittest
 
 import fixtures
 from oslo_config import cfg
 
 from oslo_periodic import backends
 from oslo_periodic import exceptions
-from oslo_periodic import opts
 from oslo_periodic import periodic_task
 from oslo_periodic.process import _workers
-import tests
-from tests import base
-from tests.functional import faults
+from tests.helpers import faults
+from tests.helpers import ticks
 
 #: Seconds within which any tick here has ended, or it hangs.
-BOUND = 30
+BOUND = ticks.BOUND
 SOAK_TICKS = int(os.environ.get('OSLO_PERIODIC_SOAK_TICKS', 1000))
 
 
-@unittest.skipIf(tests.MONKEY_PATCHED, 'needs native threads')
-class ParallelTestCase(base.TestCase):
-    backend = 'threading'
-
-    def setUp(self):
-        super().setUp()
-        opts.register(self.conf)
-        self.addCleanup(self.selected.backend.close)
-        self.useFixture(fixtures.Timeout(10 * BOUND, gentle=True))
-        self.log = self.useFixture(
-            fixtures.FakeLogger(level=logging.INFO, format='%(message)s')
-        )
-        self.path = pathlib.Path(
-            self.useFixture(fixtures.TempDir()).join('said')
-        )
-
-    def make(self, *functions, **kwargs):
-        return faults.make(self.conf, self.path, *functions, **kwargs)
-
-    def tick(self, service, context=None, processes=2, **kwargs):
-        start = time.monotonic()
-        idle = service.run_periodic_tasks_in_parallel(
-            context, processes=processes, **kwargs
-        )
-        self.seconds = time.monotonic() - start
-        self.assertLess(self.seconds, BOUND)
-        return idle
-
-    def again(self, service):
-        """Make all tasks due once more."""
-        for name in service._periodic_last_run:
-            service._periodic_last_run[name] = None
-
-    def said(self):
-        lines = (
-            self.path.read_text().splitlines() if self.path.exists() else []
-        )
-        self.path.unlink(missing_ok=True)
-        return sorted(lines)
-
-    def workers(self):
-        workers = self.selected.backend._workers
-        return list(workers._idle) if workers else []
-
-    def wait_for_log(self, text):
-        deadline = time.monotonic() + BOUND
-        while text not in self.log.output:
-            self.assertLess(time.monotonic(), deadline, self.log.output)
-            time.sleep(0.01)
-
-    def failure(self, *functions, **kwargs):
-        """Tick with a faulty task beside two others; return its error."""
-        service = self.make(*functions, faults.one, faults.two)
-        exc = self.assertRaises(
-            BaseException, self.tick, service, raise_on_error=True, **kwargs
-        )
-        self.assertEqual(
-            ['one', 'two'],
-            [line for line in self.said() if line in ('one', 'two')],
-        )
-        # The next tick works, and what failed has had its run.
-        self.tick(service)
-        self.assertEqual([], self.said())
-        service.add_periodic_task(
-            periodic_task.periodic_task(run_immediately=True)(faults.three)
-        )
-        self.tick(service)
-        self.assertEqual(['three'], self.said())
-        return exc
-
-
-class TestTicks(ParallelTestCase):
+class TestTicks(ticks.ParallelTestCase):
     def test_due_tasks_run_and_the_rest_does_not(self):
         service = self.make(faults.one, faults.two)
         service._periodic_last_run['two'] = periodic_task.now()
@@ -262,7 +188,7 @@ class Collected(faults.Service):
         self.say('other', context)
 
 
-class TestFaultsOfTasks(ParallelTestCase):
+class TestFaultsOfTasks(ticks.ParallelTestCase):
     def test_killed(self):
         exc = self.failure(faults.kill_itself)
         self.assertIsInstance(exc, exceptions.WorkerDied)
@@ -371,7 +297,7 @@ class TestFaultsOfTasks(ParallelTestCase):
         self.assertEqual(['from a child'], self.said())
 
 
-class TestFaultsOfWorkers(ParallelTestCase):
+class TestFaultsOfWorkers(ticks.ParallelTestCase):
     def test_killed_while_idle(self):
         service = self.make(faults.one, faults.two)
         self.tick(service)
@@ -512,7 +438,7 @@ def spring():
     raise RuntimeError('sprung')
 
 
-class TestPickling(ParallelTestCase):
+class TestPickling(ticks.ParallelTestCase):
     def refused(self, service, context=None):
         exc = self.assertRaises(
             exceptions.NotPicklableError, self.tick, service, context
@@ -592,7 +518,7 @@ class Holder:
         self.lock = threading.Lock()
 
 
-class TestConfiguration(ParallelTestCase):
+class TestConfiguration(ticks.ParallelTestCase):
     def setUp(self):
         super().setUp()
         cfg.CONF.register_opt(cfg.StrOpt('value', default='d'), group='tests')
@@ -638,7 +564,7 @@ class TestConfiguration(ParallelTestCase):
         self.assertEqual(['own overridden global overridden'], self.said())
 
 
-class TestLogging(ParallelTestCase):
+class TestLogging(ticks.ParallelTestCase):
     def setUp(self):
         super().setUp()
         self.records = []
@@ -703,7 +629,7 @@ class TestLogging(ParallelTestCase):
         )
 
 
-class TestLeaks(ParallelTestCase):
+class TestLeaks(ticks.ParallelTestCase):
     def test_nothing_is_left(self):
         service = self.make(faults.one, faults.fail, faults.say_pid)
         before = len(os.listdir('/proc/self/fd'))

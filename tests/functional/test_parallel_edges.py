@@ -16,6 +16,8 @@ import logging
 import os
 import resource
 import signal
+import sys
+import textwrap
 import threading
 import time
 
@@ -23,12 +25,11 @@ import fixtures
 
 from oslo_periodic import exceptions
 from oslo_periodic import periodic_task
-from tests.functional import faults
-from tests.functional import test_parallel
-from tests.functional import test_parallel_parent
+from tests.helpers import faults
+from tests.helpers import ticks
 
 
-class TestEdges(test_parallel.ParallelTestCase):
+class TestEdges(ticks.ParallelTestCase):
     def test_descriptors_above_1023(self):
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if hard < 2048:
@@ -67,7 +68,7 @@ class TestEdges(test_parallel.ParallelTestCase):
 
     def test_a_signal_handler_that_logs(self):
         service = self.make(faults.log_in_a_signal_handler)
-        self.tick(service, timeout=test_parallel.BOUND)
+        self.tick(service, timeout=ticks.BOUND)
         self.assertEqual(['handled'], self.said())
         self.wait_for_log('2999')
 
@@ -87,7 +88,7 @@ class TestEdges(test_parallel.ParallelTestCase):
         thread.start()
         self.await_said('hangs')
         backend.close()
-        thread.join(test_parallel.BOUND)
+        thread.join(ticks.BOUND)
         self.assertFalse(thread.is_alive())
         self.assertIn('closed', raised[0])
         self.assertEqual([], workers._idle)
@@ -98,7 +99,7 @@ class TestEdges(test_parallel.ParallelTestCase):
         self.assertIn('two', self.said())
 
     def await_said(self, text):
-        deadline = time.monotonic() + test_parallel.BOUND
+        deadline = time.monotonic() + ticks.BOUND
         while not self.path.exists() or text not in self.path.read_text():
             self.assertLess(time.monotonic(), deadline)
             time.sleep(0.01)
@@ -110,7 +111,7 @@ class TestEdges(test_parallel.ParallelTestCase):
         for worker in self.workers():
             os.kill(worker.pid, signal.SIGKILL)
         for worker in self.workers():
-            self.assertTrue(worker.has_ended(test_parallel.BOUND))
+            self.assertTrue(worker.has_ended(ticks.BOUND))
         self.said()
         self.again(service)
         self.tick(service, processes=6)
@@ -153,7 +154,7 @@ class Extended(faults.Service):
     """Gets a task at run time, in the parent alone."""
 
 
-class TestDriversThatFail(test_parallel.ParallelTestCase):
+class TestDriversThatFail(ticks.ParallelTestCase):
     """What raises where only our own code should run."""
 
     def setUp(self):
@@ -190,7 +191,59 @@ class TestDriversThatFail(test_parallel.ParallelTestCase):
         self.check('run_periodic_tasks_in_parallel')
 
 
-class TestPrograms(test_parallel_parent.ParentTestCase):
+class TestPoolOfAThirdParty(ticks.ParallelTestCase):
+    """Ticks on a pool that is written against the public interface."""
+
+    backend = 'executor'
+
+    def setUp(self):
+        super().setUp()
+        self.pool = self.selected.backend.process_pool(2)
+        self.selected.backend.process_pool = lambda processes=None: self.pool
+        self.addCleanup(self.pool.close)
+
+    def test_tasks_run(self):
+        service = self.make(faults.one, faults.fail, faults.say_context)
+        exc = self.assertRaises(
+            ValueError, self.tick, service, {'a': 1}, raise_on_error=True
+        )
+        self.assertIn('in fail', str(exc.__cause__))
+        self.assertEqual(["context {'a': 1}", 'one'], self.said())
+        self.again(service)
+        self.tick(service)
+        self.assertEqual(['context None', 'one'], self.said())
+
+    def test_tasks_end(self):
+        service = self.make(faults.hang, faults.kill_itself, faults.one)
+        self.tick(service, timeout=0.5)
+        self.assertEqual(['hangs', 'one'], self.said())
+        self.assertIn('Error during Service.hang', self.log.output)
+        self.assertIn('Error during Service.kill_itself', self.log.output)
+
+    def test_lost_changes(self):
+        self.tick(self.make(faults.change))
+        self.assertIn('fresh, path', self.log.output)
+
+
+class TestPrograms(ticks.ParentTestCase):
+    def test_a_class_in_the_main_program_of_another_pool(self):
+        path = self.write(
+            'guarded.py',
+            ticks.SERVICE
+            + textwrap.dedent("""
+            if __name__ == '__main__':
+                from oslo_periodic import backends
+                backends.init_backend('executor')
+                make().run_periodic_tasks_in_parallel('c', processes=1)
+            """),
+        )
+        for command in (
+            [sys.executable, str(path)],
+            [sys.executable, '-m', 'guarded'],
+        ):
+            code, output = self.run_to_end(command=command)
+            self.assertEqual((0, 'ran c\n'), (code, output))
+
     def test_modules_of_the_current_directory_are_not_imported(self):
         self.write('json.py', 'raise SystemExit("imported")')
         code, output = self.run_to_end(

@@ -12,138 +12,19 @@
 
 """Parallel ticks in processes that are in trouble themselves."""
 
-import contextlib
 import os
-import pathlib
-import select
 import signal
 import subprocess
 import sys
 import textwrap
 import time
 
-import fixtures
-
-from tests import base
-
-#: Seconds within which everything here has ended, or it hangs.
-BOUND = 40
-ROOT = pathlib.Path(__file__).parents[2]
+from tests.helpers import ticks
 
 #: A service that is run by a program; {tail} is what the program does.
-SERVICE = '''
-import os, sys, time
-from oslo_config import cfg
-from oslo_periodic import periodic_task
-
-class Service(periodic_task.PeriodicTasks):
-    @periodic_task.periodic_task(run_immediately=True)
-    def say(self, context):
-        print('ran', context, flush=True)
-
-def make(cls=Service):
-    conf = cfg.ConfigOpts()
-    conf([], project='x', default_config_files=[], use_env=False)
-    return cls(conf)
-'''
-PROGRAM = '''
-import logging, os, signal, sys, time
-# A shell starts what runs in its background with SIGINT ignored.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-sys.path.insert(0, {root!r})
-from oslo_config import cfg
-from tests.functional import faults
-logging.basicConfig(level=logging.INFO)
-conf = cfg.ConfigOpts()
-conf([], project='x', default_config_files=[], use_env=False)
-def make(*functions):
-    return faults.make(conf, {path!r}, *functions)
-'''
 
 
-class ParentTestCase(base.TestCase):
-    def setUp(self):
-        super().setUp()
-        self.useFixture(fixtures.Timeout(3 * BOUND, gentle=True))
-        self.directory = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
-        self.path = self.directory / 'said'
-
-    def write(self, name, code):
-        path = self.directory / name
-        path.write_text(code)
-        return path
-
-    def program(self, code):
-        prefix = PROGRAM.format(root=str(ROOT), path=str(self.path))
-        return prefix + textwrap.dedent(code)
-
-    def start(self, code, **kwargs):
-        environment = {
-            k: v for k, v in os.environ.items() if not k.startswith('OS_')
-        }
-        environment.pop('OSLO_PERIODIC_TEST_MONKEY_PATCH', None)
-        environment['PYTHONPATH'] = f'{ROOT}:{self.directory}'
-        environment['PYTHONWARNINGS'] = 'ignore'
-        kwargs.setdefault('stdout', subprocess.PIPE)
-        kwargs.setdefault('stderr', subprocess.STDOUT)
-        environment.pop('PYTHONUNBUFFERED', None)
-        flags = []
-        if kwargs.pop('isolated', False):
-            # Only the program itself says what is on its path.
-            flags, environment['PYTHONPATH'] = ['-P'], str(ROOT)
-        command = kwargs.pop('command', [sys.executable, *flags, '-c', code])
-        process = subprocess.Popen(
-            command,
-            text=True,
-            env=environment,
-            cwd=self.directory,
-            start_new_session=True,
-            **kwargs,
-        )
-        self.addCleanup(self.end, process)
-        return process
-
-    def end(self, process):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-
-    def run_to_end(self, code=None, **kwargs):
-        given = kwargs.pop('input', None)
-        process = self.start(code, **kwargs)
-        output, _ = process.communicate(input=given, timeout=BOUND)
-        return process.returncode, output or ''
-
-    def await_said(self, process, count=1):
-        deadline = time.monotonic() + BOUND
-        while True:
-            if self.path.exists():
-                lines = self.path.read_text().splitlines()
-                if len(lines) >= count:
-                    return lines
-            self.assertIsNone(process.poll(), 'it has ended')
-            self.assertLess(time.monotonic(), deadline)
-            select.select([], [], [], 0.01)
-
-    def workers_of(self, process):
-        """Return pidfds of the children of a process."""
-        children = pathlib.Path(
-            f'/proc/{process.pid}/task/{process.pid}/children'
-        ).read_text()
-        found = [os.pidfd_open(int(pid)) for pid in children.split()]
-        for fd in found:
-            self.addCleanup(os.close, fd)
-        return found
-
-    def assert_gone(self, pidfds, seconds):
-        deadline = time.monotonic() + seconds
-        self.assertNotEqual([], pidfds)
-        for fd in pidfds:
-            left = max(0, deadline - time.monotonic())
-            self.assertTrue(select.select([fd], [], [], left)[0])
-
-
-class TestSignals(ParentTestCase):
+class TestSignals(ticks.ParentTestCase):
     def tick(self, *functions):
         process = self.start(
             self.program(f'''
@@ -181,7 +62,7 @@ class TestSignals(ParentTestCase):
         process, workers = self.tick('faults.hang', 'faults.hang_in_c')
         start = time.monotonic()
         os.killpg(process.pid, signal.SIGINT)
-        output, _ = process.communicate(timeout=BOUND)
+        output, _ = process.communicate(timeout=ticks.PROGRAM_BOUND)
         self.assertIn('interrupted', output)
         self.assertLess(time.monotonic() - start, 5)
         self.assert_gone(workers, 1)
@@ -189,7 +70,7 @@ class TestSignals(ParentTestCase):
     def test_sigterm_to_the_group(self):
         process, workers = self.tick('faults.hang')
         os.killpg(process.pid, signal.SIGTERM)
-        process.communicate(timeout=BOUND)
+        process.communicate(timeout=ticks.PROGRAM_BOUND)
         self.assert_gone(workers, 2)
 
     def test_the_end_of_the_program(self):
@@ -204,11 +85,11 @@ class TestSignals(ParentTestCase):
         self.assertEqual((0, True), (code, 'children 2' in output), output)
 
 
-class TestPrograms(ParentTestCase):
+class TestPrograms(ticks.ParentTestCase):
     def test_a_class_in_the_main_program(self):
         path = self.write(
             'guarded.py',
-            SERVICE
+            ticks.SERVICE
             + textwrap.dedent('''
             if __name__ == '__main__':
                 print(make().run_periodic_tasks_in_parallel('c', processes=1))
@@ -221,10 +102,31 @@ class TestPrograms(ParentTestCase):
             code, output = self.run_to_end(command=command)
             self.assertEqual((0, 'ran c'), (code, output[:5]), output)
 
+    def test_after_an_import_of_multiprocessing(self):
+        """Which makes __mp_main__ another name of whatever is __main__."""
+        self.write(
+            'importing.py',
+            ticks.SERVICE
+            + 'import multiprocessing\nclass Other(Service): pass\n',
+        )
+        path = self.write(
+            'later.py',
+            ticks.SERVICE
+            + textwrap.dedent('''
+            if __name__ == '__main__':
+                import importing
+                for cls in (importing.Other, Service):
+                    made = make(cls)
+                    made.run_periodic_tasks_in_parallel('c', processes=1)
+            '''),
+        )
+        code, output = self.run_to_end(command=[sys.executable, str(path)])
+        self.assertEqual((0, 'ran c\nran c\n'), (code, output))
+
     def test_no_guard(self):
         path = self.write(
             'unguarded.py',
-            SERVICE
+            ticks.SERVICE
             + textwrap.dedent('''
             print('starts', flush=True)
             make().run_periodic_tasks_in_parallel('c', processes=2)
@@ -241,7 +143,7 @@ class TestPrograms(ParentTestCase):
         code, output = self.run_to_end(
             command=[sys.executable, '-'],
             stdin=subprocess.PIPE,
-            input=SERVICE
+            input=ticks.SERVICE
             + "make().run_periodic_tasks_in_parallel('c', processes=2)\n",
         )
         self.assertEqual(1, code)
@@ -250,7 +152,7 @@ class TestPrograms(ParentTestCase):
     def test_a_main_program_that_cannot_be_imported(self):
         path = self.write(
             'broken.py',
-            SERVICE
+            ticks.SERVICE
             + textwrap.dedent('''
             print('starts', flush=True)
             if __name__ != '__main__':
@@ -264,7 +166,7 @@ class TestPrograms(ParentTestCase):
         self.assertEqual(2, output.count('starts\n'), output)
 
     def test_closed_standard_streams(self):
-        self.write('svc.py', SERVICE)
+        self.write('svc.py', ticks.SERVICE)
         for closed in ((0,), (1,), (2,), (0, 1, 2)):
             code, _ = self.run_to_end(
                 self.program(f'''
@@ -302,7 +204,7 @@ class TestPrograms(ParentTestCase):
         self.assertEqual("stdin ''\n", self.path.read_text())
 
 
-class TestSurroundings(ParentTestCase):
+class TestSurroundings(ticks.ParentTestCase):
     def check(self, code):
         status, output = self.run_to_end(self.program(code))
         self.assertEqual(0, status, output)

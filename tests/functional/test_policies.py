@@ -17,6 +17,8 @@ import signal
 import sys
 import time
 
+import fixtures
+
 from oslo_periodic.backends import base as backend_base
 from oslo_periodic import exceptions
 from oslo_periodic import fixture
@@ -24,25 +26,10 @@ from oslo_periodic import opts
 from oslo_periodic import periodic_task
 from oslo_periodic import runner
 from tests import base
-from tests.functional import test_runner
+from tests.helpers import runners
 
 
-class PolicyTestCase(test_runner.RunnerTestCase):
-    def add(self, tasks, name, function, **arguments):
-        arguments.setdefault('run_immediately', True)
-        decorate = periodic_task.periodic_task(name=name, **arguments)
-        tasks.add_periodic_task(decorate(function))
-
-    def one(self, function, **arguments):
-        tasks = periodic_task.PeriodicTasks(self.conf)
-        self.add(tasks, 'task', function, **arguments)
-        return tasks
-
-    def state(self, tasks):
-        return tasks.periodic_state()['task']
-
-
-class TestOverlapAndMissed(PolicyTestCase):
+class TestOverlapAndMissed(runners.PolicyTestCase):
     """On a clock that the test moves, so that nothing depends on timing."""
 
     def setUp(self):
@@ -140,7 +127,7 @@ class TestOverlapAndMissed(PolicyTestCase):
         self.assertEqual([0], starts)
 
 
-class TestRunNow(PolicyTestCase):
+class TestRunNow(runners.PolicyTestCase):
     def test_the_grid_stays(self):
         clock = self.useFixture(fixture.ClockFixture())
         tasks = self.one(self.recording('task'), spacing=60)
@@ -226,7 +213,7 @@ class TestRunNow(PolicyTestCase):
         self.assertEqual(['Two.same', 'Two.same'], started.pause('Two.same'))
 
 
-class TestTimeout(PolicyTestCase):
+class TestTimeout(runners.PolicyTestCase):
     def can_kill(self):
         backend = self.selected.backend
         return backend_base.Capability.KILL in backend.capabilities
@@ -325,7 +312,7 @@ class Isolated(periodic_task.PeriodicTasks):
             time.sleep(base.TIMEOUT)
 
 
-class TestIsolation(PolicyTestCase):
+class TestIsolation(runners.PolicyTestCase):
     scenarios = [('threading', {'backend': 'threading'})]
 
     def setUp(self):
@@ -334,7 +321,7 @@ class TestIsolation(PolicyTestCase):
 
         if MONKEY_PATCHED:
             self.skipTest('a patched process has no pool of processes')
-        self.path = self.useFixture(test_runner.fixtures.TempDir()).join('x')
+        self.path = self.useFixture(fixtures.TempDir()).join('x')
         self.addCleanup(self.selected.backend.close)
 
     def isolate(self, kind, **options):
@@ -432,11 +419,11 @@ class TestIsolation(PolicyTestCase):
     def test_a_pool_that_cannot_start(self):
         """What was not run is tried again, and nothing is lost."""
         self.useFixture(
-            test_runner.fixtures.MonkeyPatch(
+            fixtures.MonkeyPatch(
                 'oslo_periodic.drivers._dispatch._FIRST_RETRY', 0.05
             )
         )
-        with test_runner.fixtures.MonkeyPatch('sys.executable', '/nowhere'):
+        with fixtures.MonkeyPatch('sys.executable', '/nowhere'):
             tasks = self.isolate('work')
             self.await_condition(
                 lambda: 'is tried again in 0.1 seconds' in self.log.output
@@ -449,7 +436,7 @@ class TestIsolation(PolicyTestCase):
         self.assertEqual('success', self.state(tasks).last.outcome)
 
 
-class TestNoProcesses(PolicyTestCase):
+class TestNoProcesses(runners.PolicyTestCase):
     def test_it_is_an_error_at_the_start(self):
         backend = self.selected.backend
         if backend_base.Capability.PROCESSES in backend.capabilities:

@@ -12,7 +12,6 @@
 
 """The runner, under every backend, on real time and bounded waits."""
 
-import logging
 import time
 
 import fixtures
@@ -21,63 +20,10 @@ from oslo_periodic import exceptions
 from oslo_periodic import periodic_task
 from oslo_periodic import runner
 from tests import base
+from tests.helpers import runners
 
 
-class RunnerTestCase(base.BackendTestCase):
-    def setUp(self):
-        super().setUp()
-        self.log = self.useFixture(fixtures.FakeLogger(level=logging.DEBUG))
-        self.ran = []
-        self.gate = self.selected.backend.event()
-
-    def event(self):
-        return self.selected.backend.event()
-
-    def make(self, **functions):
-        tasks = periodic_task.PeriodicTasks(self.conf)
-        for name, (spacing, function) in functions.items():
-            decorate = periodic_task.periodic_task(
-                name=name, spacing=spacing, run_immediately=True
-            )
-            tasks.add_periodic_task(decorate(function))
-        return tasks
-
-    def start(self, *tasks, context=None, workers=4):
-        self.conf.set_override('workers', workers, 'oslo_periodic')
-        started = runner.PeriodicRunner(tasks, context)
-        self.addCleanup(started.stop, timeout=base.TIMEOUT)
-        self.addCleanup(self.gate.set)
-        started.start()
-        return started
-
-    def await_condition(self, condition):
-        deadline = time.monotonic() + base.TIMEOUT
-        while not condition():
-            self.assertLess(time.monotonic(), deadline, self.log.output)
-            self.selected.backend.sleep(0.005)
-
-    def names(self, started, activity):
-        return [
-            state.full_name
-            for state in started.periodic_state()
-            if state.activity == activity
-        ]
-
-    def recording(self, name):
-        return lambda tasks, context: self.ran.append((name, context))
-
-    def blocking(self, name):
-        def block(tasks, context):
-            self.ran.append((name, context))
-            self.gate.wait(base.TIMEOUT)
-
-        return block
-
-    def count(self, name):
-        return sum(label == name for label, _context in self.ran)
-
-
-class TestRunner(RunnerTestCase):
+class TestRunner(runners.RunnerTestCase):
     def test_a_slow_task_delays_no_other(self):
         tasks = self.make(
             slow=(0.01, self.blocking('slow')),
@@ -188,7 +134,7 @@ class TestRunner(RunnerTestCase):
         self.assertGreaterEqual(state.last.lateness, 0)
 
 
-class TestStopping(RunnerTestCase):
+class TestStopping(runners.RunnerTestCase):
     def test_stop_waits_for_what_runs_and_starts_no_more(self):
         done = []
 

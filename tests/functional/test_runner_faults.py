@@ -26,11 +26,10 @@ from oslo_periodic import exceptions
 from oslo_periodic import periodic_task
 from oslo_periodic import runner
 from tests import base
-from tests.functional import test_policies
-from tests.functional import test_runner
+from tests.helpers import runners
 
 
-class TestCallsFromTasks(test_policies.PolicyTestCase):
+class TestCallsFromTasks(runners.PolicyTestCase):
     """Whatever a task calls, nothing waits for itself."""
 
     def call(self, function):
@@ -127,7 +126,7 @@ class TestCallsFromTasks(test_policies.PolicyTestCase):
         self.assertEqual(['other'], list(tasks.periodic_state()))
 
 
-class TestChanges(test_policies.PolicyTestCase):
+class TestChanges(runners.PolicyTestCase):
     """What changes under the hands of a runner."""
 
     def test_a_task_is_removed_before_it_begins(self):
@@ -194,7 +193,7 @@ class TestChanges(test_policies.PolicyTestCase):
         self.await_condition(lambda: self.count('new') == 1)
 
 
-class TestContext(test_policies.PolicyTestCase):
+class TestContext(runners.PolicyTestCase):
     def test_a_context_that_cannot_be_made(self):
         fails = [True, True, False]
 
@@ -213,7 +212,7 @@ class TestContext(test_policies.PolicyTestCase):
         self.assertIn('Error during PeriodicTasks.task', self.log.output)
 
 
-class TestThreads(test_policies.PolicyTestCase):
+class TestThreads(runners.PolicyTestCase):
     scenarios = [('threading', {'backend': 'threading'})]
 
     def counting(self, refused, of_workers=True):
@@ -303,7 +302,7 @@ class TestThreads(test_policies.PolicyTestCase):
         self.assertEqual(fds, len(os.listdir('/dev/fd')))
 
 
-class TestStopping(test_policies.PolicyTestCase):
+class TestStopping(runners.PolicyTestCase):
     def test_it_starts_again(self):
         tasks = self.make(one=(0.01, self.recording('one')))
         started = self.start(tasks)
@@ -383,7 +382,7 @@ class TestStopping(test_policies.PolicyTestCase):
         self.await_condition(lambda: self.count('task') == 4)
 
 
-class TestIdle(test_policies.PolicyTestCase):
+class TestIdle(runners.PolicyTestCase):
     def test_it_takes_no_time(self):
         """Neither when nothing is due, nor when all workers are held."""
         tasks = self.make(slow=(3600, self.blocking('slow')))
@@ -407,7 +406,7 @@ class TestIdle(test_policies.PolicyTestCase):
             self.await_condition(lambda: self.count('task') == 25)
 
 
-class TestLastingTasks(test_policies.PolicyTestCase):
+class TestLastingTasks(runners.PolicyTestCase):
     def test_base_exceptions(self):
         class Strange(BaseException):
             pass
@@ -463,7 +462,7 @@ class TestLastingTasks(test_policies.PolicyTestCase):
         self.assertGreater(state.due, real() + 1000)
 
 
-class TestServices(test_runner.RunnerTestCase):
+class TestServices(runners.RunnerTestCase):
     """The runner in the services of other libraries, in fresh processes."""
 
     scenarios = [('threading', {'backend': 'threading'})]
@@ -592,7 +591,7 @@ def _dedent(code):
     return textwrap.dedent(code)
 
 
-class TestCapabilities(test_policies.PolicyTestCase):
+class TestCapabilities(runners.PolicyTestCase):
     def test_what_a_backend_declares_is_what_is_done(self):
         kill = backend_base.Capability.KILL
         self.assertEqual(

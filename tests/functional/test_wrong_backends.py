@@ -204,6 +204,11 @@ class MakesUpAWorker(Threading):
         return super().worker_pool(max(workers, 1))
 
 
+class NamesItsPoolWrongly(Threading):
+    def named_worker_pool(self, workers, name):
+        return self.worker_pool(name)
+
+
 class DropsKeywords(Threading):
     class pool_class(futures.ThreadPoolExecutor):
         def submit(self, fn, /, *args, **kwargs):
@@ -347,7 +352,9 @@ def _scenario(backend, *broken, only=False, patience=SHORT):
     return (backend.__name__, attributes)
 
 
-_exactly = functools.partial(_scenario, only=True, patience=testing.PATIENCE)
+_exactly = functools.partial(
+    _scenario, only=True, patience=testing.BackendConformance.patience
+)
 
 
 # Descriptors, and the end of a call.
@@ -433,7 +440,8 @@ SCENARIOS = [
         'pool_waiting_in_a_worker',
     ),
     _exactly(WakesOne, 'event_wakes_all'),
-    _exactly(MakesUpAWorker, 'pool_needs_workers'),
+    _exactly(MakesUpAWorker, 'pool_needs_workers', 'pool_with_a_name'),
+    _exactly(NamesItsPoolWrongly, 'pool_with_a_name'),
     _exactly(DropsKeywords, 'pool_result'),
     _exactly(SwallowsExits, 'pool_exception'),
     _scenario(IgnoresTimeouts, 'pool_result_times_out'),
@@ -483,6 +491,7 @@ class TestWrongBackends(testscenarios.WithScenarios, base.TestCase):
 
         class Suite(testing.BackendConformance, unittest.TestCase):
             make_backend = staticmethod(self.wrong)
+            patience = self.patience
 
         result = unittest.TestResult()
         suite = unittest.defaultTestLoader.loadTestsFromTestCase(Suite)
@@ -495,11 +504,6 @@ class TestWrongBackends(testscenarios.WithScenarios, base.TestCase):
         }
 
     def test_rule_is_named(self):
-        self.useFixture(
-            fixtures.MonkeyPatch(
-                'oslo_periodic.testing.PATIENCE', self.patience
-            )
-        )
         failures = self.failures()
         self.assertLessEqual(self.broken, set(failures))
         if self.only:

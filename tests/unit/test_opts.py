@@ -143,8 +143,8 @@ class TestGenerator(base.TestCase):
         super().setUpClass()
         done = subprocess.run(
             [
-                *(sys.executable, '-W', 'ignore', '-m'),
-                *('oslo_config.generator', '--namespace', 'oslo.periodic'),
+                *(sys.executable, '-m', 'oslo_config.generator'),
+                *('--namespace', 'oslo.periodic'),
             ],
             stdin=subprocess.DEVNULL,
             capture_output=True,

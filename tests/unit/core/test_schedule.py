@@ -322,10 +322,3 @@ class TestSchedule(base.TestCase):
         self.assertFalse(self.schedule.start(row))
         self.assertEqual(5, self.schedule.idle(10, 60))
         self.assertEqual([row], self.schedule.collect(15))
-
-    def test_a_million_rows(self):
-        for i in range(1_000_000):
-            self.schedule.add(f't{i}', None, 10, i % 7)
-        self.assertFalse(self.schedule.is_due(9))
-        due = self.schedule.collect(12)
-        self.assertEqual(list(due), [i for i in range(1_000_000) if i % 7 < 3])

@@ -1,0 +1,19 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The suites of `oslo_periodic.testing`, in pieces.
+
+`_rules` makes a test of a rule. The rules of backends are in `_events`,
+`_pools`, `_waiting`, `_ticks` and `_runner`, those of process pools in
+`_process_rules`; `_calls` is what the worker processes run for these, and
+`_tasks` and `_processes` are what tests share.
+"""
