@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What there is to know about this host: /proc, its disks, its packages."""
+"""Read the state of this host from /proc, its disks and its packages."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def load() -> tuple[float, ...]:
 
 
 def memory() -> tuple[int, ...]:
-    """Return how much memory there is, and how much is available."""
+    """Return the total and the available memory, in bytes."""
     lines = pathlib.Path('/proc/meminfo').read_text().splitlines()
     fields = dict(line.split(':') for line in lines)
     return tuple(
@@ -43,13 +43,13 @@ def memory() -> tuple[int, ...]:
 
 
 def processes() -> Iterator[tuple[str, str, int, int]]:
-    """Yield the name, state, number of threads and size of each process."""
+    """Yield the name, state, threads and resident bytes of each process."""
     for path in glob.iglob('/proc/[0-9]*/stat'):
         try:
             text = pathlib.Path(path).read_text(errors='replace')
         except (FileNotFoundError, ProcessLookupError):
-            continue  # It has ended in the meantime.
-        # The name is in brackets, and may have some in it; see proc(5).
+            continue  # The process has ended.
+        # The name is in brackets and may contain brackets; see proc(5).
         head, _, tail = text.rpartition(') ')
         fields = tail.split()
         size = int(fields[21]) * resource.getpagesize()
@@ -57,14 +57,14 @@ def processes() -> Iterator[tuple[str, str, int, int]]:
 
 
 def open_files() -> int:
-    """Return how many files are open, in the processes we may look at."""
+    """Return the number of open files of all accessible processes."""
     return len(glob.glob('/proc/[0-9]*/fd/*'))
 
 
 def disks() -> Iterator[tuple[str, str, int, int]]:
-    """Yield the mount point, type, size and space of each file system.
+    """Yield the mount point, type, size and free bytes of file systems.
 
-    Those of a network are left out: to ask for their space may block.
+    Network file systems are left out, because statvfs may block on them.
     """
     kinds = {'overlay', 'zfs'}
     for line in pathlib.Path('/proc/filesystems').read_text().splitlines():
@@ -77,13 +77,13 @@ def disks() -> Iterator[tuple[str, str, int, int]]:
         _, mount, kind, *_ = line.split(' ')
         if kind not in kinds and mount != '/':
             continue
-        # A blank in a name is written as \040.
+        # A blank in a name is escaped as \040.
         mount = re.sub(r'\\(\d{3})', lambda code: chr(int(code[1], 8)), mount)
         try:
             device, space = os.stat(mount).st_dev, os.statvfs(mount)
         except OSError as exc:
             LOG.info(
-                'Left out %(mount)s: %(exc)s', {'mount': mount, 'exc': exc}
+                'Skipped %(mount)s: %(exc)s', {'mount': mount, 'exc': exc}
             )
             continue
         if device not in seen:
@@ -96,7 +96,7 @@ def packages() -> dict[str, str]:
     """Return the versions of the installed packages, by name."""
     return {
         found.name: found.version
-        # The first of a name is the one that is imported.
+        # Reversed: of several versions, Python imports the first.
         for found in reversed([*importlib.metadata.distributions()])
         if found.name
     }

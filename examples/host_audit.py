@@ -12,21 +12,20 @@
 
 """A service that audits the host it runs on.
 
-It looks at the load, the memory, the processes, the disks and the installed
-packages, and writes what it finds into an SQLite database, together with a
-record of its own runs. Nothing in it depends on the backend::
+It records the load, memory, processes, disks and installed packages of the
+host in an SQLite database, and each run of its own tasks. No code in it
+depends on the backend::
 
     oslo-periodic run examples.host_audit:HostAudit \\
         --config-file examples/host_audit.conf \\
         --config-file examples/threading.conf
 """
 
-# A decorator whose type is Any counts as untyped.
-
 from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Sequence
 import contextlib
 import functools
 import os
@@ -34,7 +33,6 @@ import pathlib
 import platform
 import sqlite3
 import time
-from typing import Any
 
 from oslo_config import cfg
 from oslo_config import types
@@ -47,22 +45,22 @@ _OPTS = [
     cfg.StrOpt(
         'database',
         default='host_audit.sqlite',
-        help='The SQLite file that takes the findings.',
+        help='Path of the SQLite database to write to.',
     ),
     cfg.StrOpt(
         'backup_stamp',
         default='/var/lib/host-backup/last-success',
-        help='The file that a backup tool touches when it has succeeded.',
+        help='File that the backup tool touches after each successful backup.',
     ),
     cfg.Opt(
         'spacing',
         type=types.Dict(types.Float()),
         default={},
-        help='Seconds from one run of a task to the next, by task.',
+        help='Seconds from one run to the next, for each task by name.',
     ),
 ]
 
-# Times are seconds since the epoch, lengths of time seconds, sizes bytes.
+# Times are in seconds since the epoch, durations in seconds, sizes in bytes.
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS service (
     id INTEGER PRIMARY KEY, started REAL, backend TEXT, pid INTEGER,
@@ -95,7 +93,7 @@ _Task = Callable[['HostAudit', object], None]
 
 
 def recorded(function: _Task) -> _Task:
-    """Record each run of a task, and how it ended."""
+    """Record each run of a task and its outcome."""
 
     @functools.wraps(function)
     def run(audit: HostAudit, context: object) -> None:
@@ -113,10 +111,10 @@ def recorded(function: _Task) -> _Task:
 
 
 class HostAudit(periodic_task.PeriodicTasks):
-    """Audits this host, a piece at a time."""
+    """A service with one periodic task for each part of the audit."""
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
-        """Prepare the database.
+        """Create the tables of the database.
 
         :param conf: the configuration; the options are in [host_audit].
         """
@@ -143,15 +141,15 @@ class HostAudit(periodic_task.PeriodicTasks):
     def record(
         self, task: str, at: float, started: float, error: str | None
     ) -> None:
-        """Write down a run that has ended.
+        """Record a run that has ended.
 
         :param task: the task's name.
-        :param at: when it started, in seconds since the epoch.
-        :param started: the same on the clock of the ticks.
-        :param error: what it failed with, or None.
+        :param at: the start of the run, in seconds since the epoch.
+        :param started: the start on the clock of ``periodic_task.now``.
+        :param error: the exception that ended the run, or None.
         """
         ended = periodic_task.now()
-        # None, if the task was called by somebody else.
+        # None if the task was called directly, and not by a tick or runner.
         lateness = self.periodic_state()[task].running_lateness
         with self._database() as database:
             database.execute(
@@ -169,19 +167,19 @@ class HostAudit(periodic_task.PeriodicTasks):
     @periodic_task.periodic_task(spacing=10, run_immediately=True)
     @recorded
     def load(self, context: object) -> None:
-        """Note the load averages."""
+        """Record the load averages."""
         self._insert('INSERT INTO load VALUES (?, ?, ?, ?)', host.load())
 
     @periodic_task.periodic_task(spacing=10, run_immediately=True)
     @recorded
     def memory(self, context: object) -> None:
-        """Note how much memory there is, and how much is available."""
+        """Record the total and the available memory."""
         self._insert('INSERT INTO memory VALUES (?, ?, ?)', host.memory())
 
     @periodic_task.periodic_task(spacing=30)
     @recorded
     def processes(self, context: object) -> None:
-        """Count the processes, and note the largest."""
+        """Record the number of processes and the largest one."""
         found = list(host.processes())
         size, largest = max((size, name) for name, _, _, size in found)
         running = sum(state == 'R' for _, state, _, _ in found)
@@ -194,13 +192,13 @@ class HostAudit(periodic_task.PeriodicTasks):
     @periodic_task.periodic_task(spacing=60)
     @recorded
     def disks(self, context: object) -> None:
-        """Note how full the file systems of this host are."""
+        """Record the size and the free space of the file systems."""
         self._insert('INSERT INTO disk VALUES (?, ?, ?, ?, ?)', *host.disks())
 
     @periodic_task.periodic_task(spacing=300, run_immediately=True)
     @recorded
     def packages(self, context: object) -> None:
-        """Compare the installed packages with those of the last run."""
+        """Record changes of the installed packages since the last run."""
         now = host.packages()
         with self._database() as database:
             before = dict(database.execute('SELECT * FROM package'))
@@ -209,7 +207,7 @@ class HostAudit(periodic_task.PeriodicTasks):
                 for name in sorted(before | now)
                 if before.get(name) != now.get(name)
             ]
-            # At first everything is new, which is no news.
+            # In the first run every package is new: record no change.
             if before:
                 database.executemany(
                     'INSERT INTO package_change VALUES (?, ?, ?, ?)', changes
@@ -222,7 +220,7 @@ class HostAudit(periodic_task.PeriodicTasks):
     @periodic_task.periodic_task(spacing=600)
     @recorded
     def backup(self, context: object) -> None:
-        """Note when the last backup finished; no backup is an error."""
+        """Record the time of the last backup; fail if there is none."""
         stamp = self.conf.host_audit.backup_stamp
         self._insert(
             'INSERT INTO backup VALUES (?, ?)', [os.stat(stamp).st_mtime]
@@ -231,7 +229,7 @@ class HostAudit(periodic_task.PeriodicTasks):
     @periodic_task.periodic_task(spacing=60, enabled=False)
     @recorded
     def open_files(self, context: object) -> None:
-        """Count the open files; disabled, as only root sees all of them."""
+        """Record the number of open files; only root sees all of them."""
         self._insert(
             'INSERT INTO open_files VALUES (?, ?)', [host.open_files()]
         )
@@ -240,20 +238,21 @@ class HostAudit(periodic_task.PeriodicTasks):
     def _database(self) -> Iterator[sqlite3.Connection]:
         """Open the database for one transaction.
 
-        A connection stays in the thread that made it, which tasks need not.
+        Each call opens a new connection: SQLite ties a connection to one
+        thread, and a runner may run each task in another thread.
         """
         path = self.conf.host_audit.database
         with contextlib.closing(sqlite3.connect(path)) as database, database:
             yield database
 
-    def _insert(self, statement: str, *rows: Any) -> None:
-        """Insert rows of findings, and before each the time."""
+    def _insert(self, statement: str, *rows: Sequence[object]) -> None:
+        """Insert rows, each with the current time as its first column."""
         now = time.time()
         with self._database() as database:
             database.executemany(statement, [(now, *row) for row in rows])
 
-    def _describe_tasks(self) -> Iterator[tuple[Any, ...]]:
-        """Describe every task of this class, in order."""
+    def _describe_tasks(self) -> Iterator[tuple[object, ...]]:
+        """Yield a row for each task of this class, in order."""
         for value in vars(type(self)).values():
             if getattr(value, '_periodic_task', False):
                 name = value._periodic_name

@@ -10,9 +10,9 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Show what the host audit recorded: what ran, when, how late, what failed.
+"""Report the runs, lateness, failures and findings of the host audit.
 
-It ends with exit code 1 if that is not what was to be expected.
+The exit code is 1 if a task did not run or fail as expected.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ import sys
 import textwrap
 import time
 
-#: Characters; how wide the report is, and the picture of a task's runs.
-_WIDTH, _PICTURE = 100, 36
+#: Widths in characters: of the report, and of the timeline of a task.
+_WIDTH, _TIMELINE = 100, 36
 
 _TASKS = """
 SELECT name, spacing, enabled, count(run.task) AS runs,
@@ -38,7 +38,7 @@ FROM task LEFT JOIN run ON run.service = task.service AND run.task = name
 WHERE task.service = ? GROUP BY name ORDER BY task.rowid
 """
 
-# Next to max(), the other columns are those of the row that has it.
+# With max(), SQLite takes the other columns from the row of the maximum.
 _FAILURES = """
 SELECT task, count(*), max(started), error FROM run
 WHERE service = ? AND error IS NOT NULL GROUP BY task
@@ -49,7 +49,7 @@ class Service:
     """One run of the service, from its start to the end of its last task."""
 
     def __init__(self, database: sqlite3.Connection, row: sqlite3.Row) -> None:
-        """Read how its tasks did."""
+        """Read the counts and times of its tasks."""
         self._database = database
         self._row = row
         self.id: int = row['id']
@@ -63,13 +63,13 @@ class Service:
 
     def show(self) -> None:
         """Print a line for each task."""
-        column = (self._end - self._start) / _PICTURE
-        when = f'when: a column is {column:.2f} s'
+        column = (self._end - self._start) / _TIMELINE
+        when = f'timeline, {column:.2f} s per column'
         print(
-            f'\nOn the backend {self.backend}: from {_clock(self._start)} to '
+            f'\nBackend {self.backend}: {_clock(self._start)} to '
             f'{_clock(self._end)}, process {self._row["pid"]}, Python '
             f'{self._row["python"]}\n\n'
-            f'{"late by (ms)":>44}{"took (ms)":>14}\n'
+            f'{"lateness (ms)":>44}{"duration (ms)":>14}\n'
             f'  {"task":<11}{"every":>5}{"runs":>6}{"failed":>7}'
             f'{"mean":>6}{"max":>7}{"mean":>7}{"max":>7}  {when}'
         )
@@ -78,32 +78,34 @@ class Service:
 
     def _task_line(self, task: sqlite3.Row) -> str:
         if not task['runs']:
-            return 'never ran' if task['enabled'] else 'disabled, never ran'
+            return (
+                'did not run' if task['enabled'] else 'disabled, did not run'
+            )
         late, latest, took, longest = (
-            # A task that was called outside a tick was never due.
+            # None if the task was called directly, and so was not due.
             '' if task[name] is None else f'{task[name] * 1000:.1f}'
             for name in ('late', 'latest', 'took', 'longest')
         )
         return (
             f'{task["spacing"]:3g} s{task["runs"]:6}'
             f'{task["failures"] or "-":>7}{late:>6}{latest:>7}'
-            f'{took:>7}{longest:>7}  {self._picture(task["name"])}'
+            f'{took:>7}{longest:>7}  {self._timeline(task["name"])}'
         )
 
-    def _picture(self, task: str) -> str:
-        marks = ['.'] * _PICTURE
+    def _timeline(self, task: str) -> str:
+        marks = ['.'] * _TIMELINE
         for started, error in self._database.execute(
             'SELECT started, error FROM run WHERE service = ? AND task = ?',
             (self.id, task),
         ):
             part = (started - self._start) / (self._end - self._start)
-            marks[min(int(part * _PICTURE), _PICTURE - 1)] = (
+            marks[min(int(part * _TIMELINE), _TIMELINE - 1)] = (
                 'x' if error else '#'
             )
         return ''.join(marks)
 
     def show_failures(self) -> None:
-        """Print what failed, and with what error at last."""
+        """Print the tasks that failed, with their last errors."""
         for task, number, last, error in self._database.execute(
             _FAILURES, (self.id,)
         ):
@@ -115,26 +117,26 @@ class Service:
                 print(f'      {line}')
 
     def unexpected(self, fails: list[str]) -> Iterator[str]:
-        """Yield what did not go as it should.
+        """Yield a line for each unexpected result.
 
-        :param fails: the tasks that are to fail, each time.
+        :param fails: the tasks of which every run should fail.
         """
         for task in self.tasks:
             name, runs = task['name'], task['runs']
             failures = runs if name in fails else 0
             if task['enabled'] and not runs:
-                yield f'{name} on {self.backend} never ran'
+                yield f'{name} on {self.backend} did not run'
             elif runs and not task['enabled']:
-                yield f'{name} on {self.backend} is disabled, and ran'
+                yield f'{name} on {self.backend} ran although it is disabled'
             elif task['failures'] != failures:
                 yield (
                     f'{name} on {self.backend} failed in {task["failures"]} '
-                    f'of {runs} runs, and should have in {failures}'
+                    f'of {runs} runs, expected {failures}'
                 )
 
 
 def show_findings(database: sqlite3.Connection) -> None:
-    """Print what the audit found."""
+    """Print the findings of the audit."""
     for label, lines in (
         ('load', _load(database)),
         ('memory', _memory(database)),
@@ -153,9 +155,9 @@ def _load(database: sqlite3.Connection) -> Iterator[str]:
     ).fetchone()
     for row in database.execute('SELECT * FROM load ORDER BY at DESC LIMIT 1'):
         yield (
-            f'{row["one"]} over a minute, {row["five"]} over 5, '
-            f'{row["fifteen"]} over 15; from {lowest} to {highest} in '
-            f'{number} samples'
+            f'{row["one"]}, {row["five"]} and {row["fifteen"]} over 1, 5 and '
+            f'15 minutes; 1 minute: {lowest} to {highest} '
+            f'in {number} samples'
         )
 
 
@@ -168,7 +170,7 @@ def _memory(database: sqlite3.Connection) -> Iterator[str]:
     ):
         yield (
             f'{_size(row["available"])} of {_size(row["total"])} available; '
-            f'{_size(lowest)} at the least in {number} samples'
+            f'minimum {_size(lowest)} in {number} samples'
         )
 
 
@@ -178,7 +180,7 @@ def _processes(database: sqlite3.Connection) -> Iterator[str]:
     ):
         yield (
             f'{row["number"]} with {row["threads"]} threads, '
-            f'{row["running"]} running; the largest is {row["largest"]}, '
+            f'{row["running"]} running; largest: {row["largest"]}, '
             f'{_size(row["largest_size"])}'
         )
 
@@ -196,7 +198,7 @@ def _disks(database: sqlite3.Connection) -> Iterator[str]:
 def _packages(database: sqlite3.Connection) -> Iterator[str]:
     number = database.execute('SELECT count(*) FROM package').fetchone()[0]
     changes = database.execute('SELECT * FROM package_change').fetchall()
-    yield f'{number} installed; changed meanwhile: {len(changes) or "none"}'
+    yield f'{number} installed; changes: {len(changes) or "none"}'
     for row in changes:
         before, after = row['before'] or 'nothing', row['after'] or 'nothing'
         yield f'{_clock(row["at"])} {row["name"]}: from {before} to {after}'
@@ -222,14 +224,14 @@ def _arguments() -> argparse.Namespace:
         '--backend',
         action='append',
         default=[],
-        help='the service is to have run on it; may be repeated',
+        help='expect the service to have run on this backend; may be repeated',
     )
     parser.add_argument(
         '--fails',
         metavar='TASK',
         action='append',
         default=[],
-        help='the task is to fail, each time; may be repeated',
+        help='expect every run of this task to fail; may be repeated',
     )
     return parser.parse_args()
 
@@ -243,40 +245,40 @@ def report(database: sqlite3.Connection, options: argparse.Namespace) -> int:
         Service(database, row)
         for row in database.execute('SELECT * FROM service ORDER BY id')
     ]
-    print('What ran, when, and how late')
+    print('Runs')
     for service in services:
         service.show()
     print(
-        '\n  # is a run, x a run that failed; late is the start minus due: '
-        'tasks run one by one'
+        '\n  Timeline: # is a run, x a failed run. Lateness is the start of a '
+        'run minus its due time.'
     )
-    print('\nWhat failed\n')
+    print('\nFailures\n')
     for service in services:
         service.show_failures()
-    print('\nWhat the audit found\n')
+    print('\nFindings\n')
     show_findings(database)
     ran = {service.backend for service in services}
     wrong = [
-        f'the service never ran on {backend}'
+        f'the service did not run on {backend}'
         for backend in options.backend
         if backend not in ran
     ]
     for service in services:
         wrong += service.unexpected(options.fails)
-    print('' if wrong else '\nAll of it as expected.', flush=True)
+    print('' if wrong else '\nAll results are as expected.', flush=True)
     for line in wrong:
         print(f'Unexpected: {line}', file=sys.stderr)
     return 1 if wrong else 0
 
 
 def main() -> int:
-    """Print the report that the command line asks for.
+    """Print the report of the database named on the command line.
 
     :returns: the exit code.
     """
     options = _arguments()
     if not options.database.is_file():
-        print(f'There is no {options.database}', file=sys.stderr)
+        print(f'{options.database} does not exist', file=sys.stderr)
         return 1
     with contextlib.closing(sqlite3.connect(options.database)) as database:
         database.row_factory = sqlite3.Row

@@ -64,14 +64,14 @@ backend_opts: list[cfg.Opt] = [
     cfg.StrOpt(
         'backend',
         default=backends.AUTO,
-        help='The concurrency library that periodic tasks run on: "threading" '
+        help='Concurrency library that periodic tasks run on: "threading" '
         'for native threads, "eventlet" for green threads, or the name of '
         'another installed backend (the command "oslo-periodic backends" '
-        'lists them). "auto" follows oslo.service where the service has '
-        'chosen a backend there, takes eventlet where it has monkey-patched '
-        'threads, and threading everywhere else. It is read when the service '
-        'makes its first PeriodicTasks, and cannot change after the first '
-        'periodic tasks ran.',
+        'lists them). "auto" selects the backend that the service has '
+        'initialised in oslo.service, if any; else "eventlet", if it has '
+        'monkey-patched threads; else "threading". The option is read when '
+        'the service makes its first PeriodicTasks instance. The backend '
+        'cannot change after the first periodic tasks have run.',
     )
 ]
 
@@ -81,35 +81,36 @@ process_opts: list[cfg.Opt] = [
         type=Seconds(min=0),
         default=300.0,
         mutable=True,
-        help='Seconds after which a worker process that has nothing to do '
-        'ends. It applies to run_periodic_tasks_in_parallel, as do the other '
-        'process options; all are read at each of its ticks.',
+        help='Seconds after which an idle worker process ends. Like the '
+        'other process options, this option applies to '
+        'run_periodic_tasks_in_parallel and is read at each of its ticks.',
     ),
     cfg.IntOpt(
         'process_max_tasks',
         default=0,
         min=0,
         mutable=True,
-        help='Number of tasks after which a worker process is replaced by a '
-        'fresh one; 0 keeps it as long as it is needed. 1 runs every task in '
-        'a fresh process, which costs its start (some 0.3 seconds of CPU for '
-        'a small service, several for a large one).',
+        help='Number of tasks that a worker process runs before a new '
+        'process replaces it; 0 sets no limit. 1 runs every task in a new '
+        'process, at the cost of starting that process (about 0.3 seconds of '
+        'CPU time for a small service, several seconds for a large one).',
     ),
     cfg.Opt(
         'process_task_timeout',
         type=Seconds(min=0),
         default=0.0,
         mutable=True,
-        help='Seconds that a task may run in a worker process. After that '
-        'it is ended, and has failed; its stack is logged. 0 sets no limit.',
+        help='Seconds that a task may run in a worker process. A task that '
+        'exceeds this time is ended and has failed, and its stack is logged. '
+        '0 sets no limit.',
     ),
     cfg.BoolOpt(
         'warn_lost_changes',
         default=True,
         mutable=True,
-        help='Warn, once for each task, when a task in a worker process '
-        'changes attributes of its instance: it works on a copy, and the '
-        'changes are lost.',
+        help='Log a warning, once for each task, if a task in a worker '
+        'process changes attributes of its instance. These changes are lost, '
+        'because the task works on a copy.',
     ),
 ]
 
@@ -119,35 +120,36 @@ runner_opts: list[cfg.Opt] = [
         default=8,
         min=1,
         mutable=True,
-        help='Number of periodic tasks that a PeriodicRunner runs at a time. '
-        'Tasks that are due while all workers are busy wait for one in the '
-        'order in which they are due.',
+        help='Number of periodic tasks that a PeriodicRunner runs at the '
+        'same time. Tasks that are due while all workers are busy wait for a '
+        'worker, in the order in which they are due.',
     ),
     cfg.Opt(
         'graceful_stop_timeout',
         type=Seconds(min=0),
         default=60.0,
         mutable=True,
-        help='Seconds that a PeriodicRunner which is stopped waits for the '
-        'tasks that are running. What still runs then is named in the log, '
-        'and ended as far as the backend can.',
+        help='Seconds that a PeriodicRunner waits for running tasks when it '
+        'stops. After that it logs the names of the tasks that are still '
+        'running, and ends them as far as the backend can.',
     ),
     cfg.Opt(
         'overdue_factor',
         type=Seconds(min=0),
         default=3.0,
         mutable=True,
-        help='Number of spacings after which a task that is late makes a '
-        'PeriodicRunner unhealthy: a warning says why it is late, and '
-        '"oslo-periodic ctl health" fails. 0 turns it off.',
+        help='Number of spacings that a task may be late before its '
+        'PeriodicRunner is unhealthy. A warning then gives the reason, and '
+        '"oslo-periodic ctl health" exits with code 1. 0 disables this '
+        'check.',
     ),
     cfg.StrOpt(
         'control_socket',
-        help='The Unix socket on which a PeriodicRunner listens to '
-        '"oslo-periodic ctl", as an absolute path; not set, it does not '
-        'listen. Only the user of the process and root may use it. Each '
-        'process needs a path of its own: {pid} in it stands for the process '
-        'ID. It is read when the runner is started.',
+        help='Absolute path of the Unix socket on which a PeriodicRunner '
+        'accepts "oslo-periodic ctl" commands. If the option is not set, '
+        'there is no socket. Only root and the user of the process can use '
+        'the socket. Each process needs its own path: {pid} stands for the '
+        'process ID. The option is read when the runner starts.',
     ),
 ]
 
@@ -158,49 +160,50 @@ default_opts: list[cfg.Opt] = [
         default=str(_policy.DEFAULT.overlap),
         choices=_values(status.Overlap),
         mutable=True,
-        help='The overlap of tasks that say nothing else: what becomes of a '
-        'run that is due while the task still runs. "skip" skips it; "queue" '
-        'starts one when the task has ended.',
+        help='Default overlap policy, for tasks that set none: what happens '
+        'to a run that is due while the task is still running. "skip" skips '
+        'the run; "queue" starts one run when the task has ended.',
     ),
     cfg.StrOpt(
         'default_missed',
         default=str(_policy.DEFAULT.missed),
         choices=_values(status.Missed),
         mutable=True,
-        help='The missed policy of tasks that say nothing else: what becomes '
-        'of runs that were missed, because the task ran for too long or was '
-        'paused. "coalesce" leaves them to the next run that is due; '
-        '"run_once" runs the task once at once.',
+        help='Default missed policy, for tasks that set none: what happens '
+        'to runs that were missed because the task ran too long or was '
+        'paused. "coalesce" drops them, and the task runs when it is next '
+        'due; "run_once" runs the task once immediately.',
     ),
     cfg.Opt(
         'default_timeout',
         type=Seconds(min=0),
         default=_policy.DEFAULT.timeout,
         mutable=True,
-        help='The timeout of tasks that say nothing else: seconds that a run '
-        'of a PeriodicRunner may take. A run that is longer is logged with '
-        'its stack, and ended where that can be done: green threads and '
-        'processes are killed, a native thread is only asked to end. 0 sets '
-        'no limit.',
+        help='Default timeout, for tasks that set none: seconds that a run '
+        'of a PeriodicRunner may take. The stack of a run that exceeds it is '
+        'logged, and the run is ended where possible: green threads and '
+        'processes are killed; in a native thread, only the cancel event of '
+        'the run is set. 0 sets no limit.',
     ),
     cfg.StrOpt(
         'default_isolation',
         default=str(_policy.DEFAULT.isolation),
         choices=_values(status.Isolation),
         mutable=True,
-        help='The isolation of tasks that say nothing else: whether a '
+        help='Default isolation, for tasks that set none: whether a '
         'PeriodicRunner runs them in a "thread" of this process or in a '
-        '"process" of the spawn pool, where the instance is a copy and its '
-        'changes are lost. Not every backend has processes.',
+        '"process" of the spawn pool. In a process, a task works on a copy '
+        'of its instance, and its changes to the instance are lost. Not '
+        'every backend supports processes.',
     ),
     cfg.BoolOpt(
         'default_spread',
         default=_policy.DEFAULT.spread,
         mutable=True,
-        help='The spread of tasks that say nothing else: whether the first '
-        'run of a task comes after a part of its spacing that depends on the '
-        'host and the task, so that services that start together do not all '
-        'work together.',
+        help='Default spread, for tasks that set none: whether the first run '
+        'of a task comes after a part of its spacing that depends on the '
+        'host and the task, so that services that start at the same time do '
+        'not run their tasks at the same time.',
     ),
 ]
 
@@ -211,10 +214,10 @@ task_opts: list[cfg.Opt] = [
         'spacing',
         type=Seconds(),
         mutable=True,
-        help='Seconds from one run of the task to the next. 0 means 60, and '
-        'a negative number disables the task.',
+        help='Seconds from one run of the task to the next; 0 means 60. A '
+        'negative value disables the task.',
     ),
-    cfg.BoolOpt('enabled', mutable=True, help='Whether the task runs at all.'),
+    cfg.BoolOpt('enabled', mutable=True, help='Whether the task runs.'),
     cfg.Opt(
         'timeout',
         type=Seconds(min=0),
@@ -226,7 +229,7 @@ task_opts: list[cfg.Opt] = [
             name,
             choices=_values(choices),
             mutable=True,
-            help=f'As [{GROUP}] default_{name}, for this task.',
+            help=f'Like [{GROUP}] default_{name}, for this task.',
         )
         for name, choices in (
             ('overlap', status.Overlap),
@@ -237,7 +240,7 @@ task_opts: list[cfg.Opt] = [
     cfg.BoolOpt(
         'spread',
         mutable=True,
-        help=f'As [{GROUP}] default_spread, for this task.',
+        help=f'Like [{GROUP}] default_spread, for this task.',
     ),
 ]
 

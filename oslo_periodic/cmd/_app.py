@@ -10,14 +10,14 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The application behind the command ``oslo-periodic``."""
+"""The cliff application behind the command ``oslo-periodic``."""
 
 from __future__ import annotations
 
 import importlib.metadata
-from typing import Any
 
 from cliff import app
+from cliff import command
 from cliff import commandmanager
 
 from oslo_periodic.cmd import backends
@@ -26,10 +26,10 @@ from oslo_periodic.cmd import list_tasks
 from oslo_periodic.cmd import run
 
 
-_COMMANDS: dict[str, Any] = {
-    'backends': backends.Backends,
-    'list': list_tasks.List,
-    'run': run.Run,
+_COMMANDS: dict[str, type[command.Command]] = {
+    'backends': backends.ListBackends,
+    'list': list_tasks.ListTasks,
+    'run': run.RunTasks,
     'ctl status': ctl.CtlStatus,
     'ctl health': ctl.CtlHealth,
     'ctl pause': ctl.CtlPause,
@@ -40,12 +40,12 @@ _COMMANDS: dict[str, Any] = {
 
 
 class PeriodicApp(app.App):
-    """Runs and inspects the periodic tasks of a service."""
+    """The application, with its commands."""
 
     def __init__(self) -> None:
         manager = commandmanager.CommandManager('oslo.periodic.commands')
-        for name, command in _COMMANDS.items():
-            manager.add_command(name, command)
+        for name, command_class in _COMMANDS.items():
+            manager.add_command(name, command_class)
         super().__init__(
             description='Run and inspect the periodic tasks of a service.',
             version=importlib.metadata.version('oslo.periodic'),

@@ -10,8 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
-"""Speak to a runner over its control socket."""
+"""A client for the control socket of a service."""
 
 from __future__ import annotations
 
@@ -19,33 +18,36 @@ import json
 import os
 import socket
 import time
-from typing import Any
+from typing import TypeVar
 
 from oslo_periodic.cmd import errors
 
-#: Bytes of an answer, at most: some KB for each task.
+_Result = TypeVar('_Result')
+
+#: Largest accepted answer in bytes; a status takes a few KB for each task.
 _MAX_ANSWER = 1 << 28
 
 
-def ask(
+def call(
     path: str,
     command: str,
     task: str | None = None,
-    expect: type = list,
+    *,
+    expect: type[_Result],
     timeout: float = 10.0,
-) -> Any:
-    """Ask for something, and return the result.
+) -> _Result:
+    """Send a command to a service and return the result.
 
-    :param path: the socket.
-    :param command: what to do.
-    :param task: which task to do it to.
-    :param expect: the class of the result.
-    :param timeout: seconds for all of it, at most.
-    :raises UserError: if there is no answer, or it is an error.
+    :param path: the path of the control socket.
+    :param command: the name of the command.
+    :param task: the name of the task, for commands that take one.
+    :param expect: the type of the result.
+    :param timeout: seconds to wait for the complete answer.
+    :raises UserError: if the answer does not arrive, or reports an error.
     """
     request = json.dumps({'command': command, 'task': task})
     try:
-        line = _exchange(path, request.encode() + b'\n', timeout)
+        answer = _exchange(path, request.encode() + b'\n', timeout)
     except TimeoutError as exc:
         raise errors.UserError(
             f'No answer from {path} within {timeout:g} seconds: the process '
@@ -54,31 +56,24 @@ def ask(
     except OSError as exc:
         reason = os.strerror(exc.errno) if exc.errno else str(exc)
         raise errors.UserError(
-            f'No runner can be asked at {path}: {reason}. Does the service '
-            'run, and is its [oslo_periodic] control_socket that?'
+            f'Cannot connect to {path}: {reason}. Check that the service is '
+            'running and that [oslo_periodic] control_socket is this path'
         ) from exc
-    if not line:
+    if not answer:
         raise errors.UserError(
-            f'The connection to {path} was refused: use it as the user of '
-            'the service, or as root'
+            f'{path} closed the connection without an answer: run this '
+            'command as the user of the service, or as root'
         )
-    try:
-        answer = json.loads(line)
-        result = answer['result'] if answer['ok'] else str(answer['error'])
-        if answer['ok'] and not isinstance(result, expect):
-            raise TypeError(f'{command} gives {type(result).__name__}')
-    except (ValueError, TypeError, KeyError, RecursionError) as exc:
-        raise errors.UserError(
-            f'What listens at {path} is no runner of periodic tasks'
-        ) from exc
-    if not answer['ok']:
-        raise errors.UserError(result)
-    return result
+    return _result(path, answer, expect)
 
 
 def _exchange(path: str, request: bytes, timeout: float) -> bytes:
-    """Send a line and return one; empty if the connection was closed."""
-    end = time.monotonic() + timeout
+    """Send a line and return the line that comes back.
+
+    :returns: an empty string if the server closed the connection at once.
+    :raises TimeoutError: if the line is not complete in time.
+    """
+    deadline = time.monotonic() + timeout
     chunks = []
     length = 0
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
@@ -86,13 +81,36 @@ def _exchange(path: str, request: bytes, timeout: float) -> bytes:
         connection.connect(path)
         connection.sendall(request)
         while length < _MAX_ANSWER:
-            left = end - time.monotonic()
-            if left <= 0:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
                 raise TimeoutError
-            connection.settimeout(left)
+            connection.settimeout(remaining)
             chunk = connection.recv(1 << 16)
             chunks.append(chunk)
             length += len(chunk)
             if not chunk or b'\n' in chunk:
                 break
     return b''.join(chunks)
+
+
+def _result(path: str, answer: bytes, expect: type[_Result]) -> _Result:
+    """Take the result out of an answer.
+
+    :raises UserError: if the answer reports an error, or is not an answer of
+        the control protocol.
+    """
+    wrong_protocol = errors.UserError(
+        f'The process that listens on {path} does not use the control '
+        'protocol of oslo.periodic'
+    )
+    try:
+        message = json.loads(answer)
+        succeeded = bool(message['ok'])
+        result: object = message['result' if succeeded else 'error']
+    except (ValueError, TypeError, KeyError, RecursionError) as exc:
+        raise wrong_protocol from exc
+    if not succeeded:
+        raise errors.UserError(str(result))
+    if not isinstance(result, expect):
+        raise wrong_protocol
+    return result

@@ -10,8 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
-"""Run a PeriodicRunner in the foreground, and obey signals."""
+"""Run a PeriodicRunner in the foreground and handle signals."""
 
 from __future__ import annotations
 
@@ -21,103 +20,112 @@ import logging
 import os
 import signal
 import time
-from typing import Any
 
 from oslo_config import cfg
 
 from oslo_periodic import backends
 from oslo_periodic import exceptions
+from oslo_periodic import periodic_task
 from oslo_periodic import runner
 
 LOG = logging.getLogger('oslo_periodic.cmd.run')
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-#: What wakes the loop beside signals, whose numbers are the other bytes.
-_WAKE = b'\0'
+#: Written to the pipe when the runner has ended; 0 is not a signal number.
+_RUNNER_ENDED = b'\0'
 
 
-def run(tasks: Any, conf: cfg.ConfigOpts, seconds: float | None) -> int:
-    """Run until a signal, the end of the time, or ``ctl stop``.
+def run(
+    tasks: periodic_task.PeriodicTasks,
+    conf: cfg.ConfigOpts,
+    seconds: float | None,
+) -> int:
+    """Run tasks until a signal, ``ctl stop`` or the end of the time.
 
-    :param tasks: the instance of PeriodicTasks.
-    :param conf: what SIGHUP reads anew.
-    :param seconds: how long at most; None is for ever.
-    :returns: the exit code: 1 if the runner itself has failed.
-    :raises PeriodicError: if it cannot be started.
+    :param tasks: the instance whose tasks to run.
+    :param conf: the configuration that SIGHUP reloads.
+    :param seconds: how long to run; None means no limit.
+    :returns: the exit code: 1 if the runner itself has failed, else 0.
+    :raises PeriodicError: if the runner cannot start.
     """
-    with _signals() as (read, write):
+    with _signal_pipe() as (read_fd, write_fd):
         periodic = runner.PeriodicRunner(tasks, None, conf)
-        end = None if seconds is None else time.monotonic() + seconds
+        deadline = None if seconds is None else time.monotonic() + seconds
         periodic.start()
-        return _Loop(periodic, conf, read, write).run(end)
+        return _MainLoop(periodic, conf, read_fd, write_fd).run(deadline)
 
 
 @contextlib.contextmanager
-def _signals() -> Iterator[tuple[int, int]]:
-    """Have signals written to a pipe.
+def _signal_pipe() -> Iterator[tuple[int, int]]:
+    """Write the numbers of the signals that arrive to a pipe.
 
-    A handler may run in whichever green thread is current, so it must not
-    raise; and what it sets wakes no hub. A descriptor does.
+    A signal handler may run in any green thread: it must not raise an
+    exception, and an event that it sets does not wake the hub. Data in a
+    pipe does.
+
+    :returns: the descriptors to read from and to write to.
     """
-    read, write = os.pipe()
-    for fd in (read, write):
+    read_fd, write_fd = os.pipe()
+    for fd in (read_fd, write_fd):
         os.set_blocking(fd, False)
     handlers = {
         number: signal.signal(number, lambda *_arguments: None)
         for number in _SIGNALS
     }
-    woken = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    previous_fd = signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
     try:
-        yield read, write
+        yield read_fd, write_fd
     finally:
-        signal.set_wakeup_fd(woken)
+        signal.set_wakeup_fd(previous_fd)
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        os.close(read)
-        os.close(write)
+        os.close(read_fd)
+        os.close(write_fd)
 
 
-class _Loop:
-    """Waits for the end of a runner, in one way or another."""
+class _MainLoop:
+    """Handles signals until the runner has ended."""
 
     def __init__(
         self,
         periodic: runner.PeriodicRunner,
         conf: cfg.ConfigOpts,
-        read: int,
-        write: int,
+        read_fd: int,
+        write_fd: int,
     ) -> None:
         self._runner = periodic
         self._conf = conf
-        self._read = read
-        self._write = write
+        self._read_fd = read_fd
+        self._write_fd = write_fd
         self._backend = backends.get_backend()
+        # One worker waits for the runner, the other stops it.
         self._pool = self._backend.worker_pool(2)
         self._stopping = False
-        self._over = False
+        self._ended = False
 
-    def run(self, end: float | None) -> int:
-        """Wait, and obey signals.
+    def run(self, deadline: float | None) -> int:
+        """Handle signals until the runner has ended.
 
-        :param end: when to stop, on the monotonic clock.
+        :param deadline: when to stop, on the monotonic clock.
         :returns: the exit code.
         """
-        # It writes before it is done, so the pipe is there until then.
-        waiting = self._pool.submit(self._await_runner)
-        while not self._over:
+        runner_end = self._pool.submit(self._await_runner)
+        while not self._ended:
             timeout = None
-            if end is not None and not self._stopping:
-                timeout = end - time.monotonic()
+            if deadline is not None and not self._stopping:
+                timeout = deadline - time.monotonic()
                 if timeout <= 0:
                     self._stop()
                     continue
-            if self._backend.wait_readable(self._read, timeout):
-                for number in os.read(self._read, 512):
+            if self._backend.wait_readable(self._read_fd, timeout):
+                for number in os.read(self._read_fd, 512):
                     self._on_signal(number)
-        error = waiting.exception()
+        # This waits until _await_runner has written to the pipe, which the
+        # caller then closes.
+        error = runner_end.exception()
         if error is None:
             return 0
-        LOG.error('Ending because %(error)s', {'error': error})
+        LOG.error('Stopping: %(error)s', {'error': error})
         self._runner.stop(graceful=False)
         if not isinstance(error, exceptions.RunnerError):
             raise error
@@ -127,8 +135,8 @@ class _Loop:
         try:
             self._runner.wait()
         finally:
-            self._over = True
-            os.write(self._write, _WAKE)
+            self._ended = True
+            os.write(self._write_fd, _RUNNER_ENDED)
 
     def _on_signal(self, number: int) -> None:
         if number == signal.SIGHUP:
@@ -136,14 +144,18 @@ class _Loop:
         elif number in _SIGNALS:
             name = signal.Signals(number).name
             if self._stopping:
-                LOG.info('Ending at once because of another %s', name)
+                LOG.info(
+                    'Received %s while stopping: no longer waiting for '
+                    'running tasks',
+                    name,
+                )
                 self._runner.stop(graceful=False)
             else:
-                LOG.info('Ending because of %s', name)
+                LOG.info('Received %s: stopping', name)
                 self._stop()
 
     def _stop(self) -> None:
-        """Stop gracefully, while further signals are obeyed."""
+        """Stop gracefully, in a worker: the loop goes on handling signals."""
         self._stopping = True
         self._pool.submit(self._runner.stop)
 
@@ -151,11 +163,10 @@ class _Loop:
         try:
             self._conf.mutate_config_files()
         except (Exception, SystemExit) as exc:
-            # Also what a hook of the service raises.
+            # A mutate hook of the service may raise any exception.
             LOG.error(
-                'The configuration cannot be read again, and stays as it '
-                'was: %(error)s',
+                'The configuration could not be reloaded: %(error)s',
                 {'error': exc},
             )
         else:
-            LOG.info('The configuration was read again')
+            LOG.info('The configuration was reloaded')

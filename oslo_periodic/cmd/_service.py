@@ -10,14 +10,14 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Find the class that the user names, and configure it."""
+"""Import, configure and instantiate the class that the user names."""
 
 from __future__ import annotations
 
 import importlib
 import sys
 import traceback
-from typing import Any
+import types
 
 from oslo_config import cfg
 
@@ -28,46 +28,51 @@ from oslo_periodic import exceptions
 def find_class(target: str) -> type:
     """Import the class that ``MODULE:CLASS`` names.
 
-    The current directory counts, as it does for ``python -m``.
+    As with ``python -m``, the current directory is on the import path.
 
-    :raises UserError: naming what is wrong with it.
+    :raises UserError: if there is no such class, or the import fails.
     """
-    module, colon, name = target.partition(':')
-    if not (module and colon and name):
+    module_name, colon, class_name = target.partition(':')
+    if not (module_name and colon and class_name):
         raise errors.UserError(
             f'{target!r} is not of the form MODULE:CLASS, as in '
             'nova.compute.manager:ComputeManager'
         )
     if '' not in sys.path:
         sys.path.insert(0, '')
-    try:
-        found: Any = importlib.import_module(module)
-    except ModuleNotFoundError as exc:
-        if exc.name and f'{module}.'.startswith(f'{exc.name}.'):
-            raise errors.UserError(f'There is no module {exc.name!r}') from exc
-        raise errors.UserError(
-            f'Module {module!r} needs {exc.name!r}, which is not installed'
-        ) from exc
-    except Exception as exc:
-        raise errors.UserError(
-            f'Module {module!r} cannot be imported: {errors.one_line(exc)}'
-        ) from exc
-    for part in name.split('.'):
+    found: object = _import(module_name)
+    # CLASS may be nested, as in Outer.Inner.
+    for part in class_name.split('.'):
         try:
             found = getattr(found, part)
         except AttributeError as exc:
             raise errors.UserError(
-                f'Module {module!r} has no {name!r}'
+                f'Module {module_name!r} has no class {class_name!r}'
             ) from exc
     if not isinstance(found, type):
         raise errors.UserError(f'{target} is {found!r}, not a class')
     return found
 
 
-def configure(files: list[str]) -> cfg.ConfigOpts:
-    """Read the configuration files.
+def _import(name: str) -> types.ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as exc:
+        if exc.name and f'{name}.'.startswith(f'{exc.name}.'):
+            raise errors.UserError(f'There is no module {exc.name!r}') from exc
+        raise errors.UserError(
+            f'Module {name!r} needs {exc.name!r}, which is not installed'
+        ) from exc
+    except Exception as exc:
+        raise errors.UserError(
+            f'Module {name!r} cannot be imported: {errors.one_line(exc)}'
+        ) from exc
 
-    :raises UserError: if one is missing or wrong.
+
+def configure(files: list[str]) -> cfg.ConfigOpts:
+    """Read configuration files.
+
+    :raises UserError: if a file is missing or cannot be parsed.
     """
     conf = cfg.ConfigOpts()
     try:
@@ -77,18 +82,19 @@ def configure(files: list[str]) -> cfg.ConfigOpts:
     return conf
 
 
-def construct(cls: Any, conf: cfg.ConfigOpts) -> Any:
-    """Make an instance of the service's class.
+def construct(cls: type, conf: cfg.ConfigOpts) -> object:
+    """Make an instance of the service's class, with ``conf`` alone.
 
-    :raises UserError: if it does not take ``conf`` alone, or fails.
+    :raises UserError: if the constructor raises an exception.
     """
     try:
-        return cls(conf)
+        instance: object = cls(conf)
     except exceptions.PeriodicError as exc:
         raise errors.UserError(str(exc)) from exc
     except Exception as exc:
-        where = traceback.extract_tb(exc.__traceback__)[-1]
+        frame = traceback.extract_tb(exc.__traceback__)[-1]
         raise errors.UserError(
             f'{cls.__qualname__}(conf) failed: {errors.one_line(exc)} '
-            f'({where.filename}:{where.lineno})'
+            f'({frame.filename}:{frame.lineno})'
         ) from exc
+    return instance

@@ -15,45 +15,47 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
-from typing import Any
 
 from cliff import lister
 
 from oslo_periodic import backends
 
+_COLUMNS = (
+    'Name',
+    'Distribution',
+    'Version',
+    'Capabilities',
+    'Chosen by',
+    'Error',
+)
 
-class Backends(lister.Lister):
-    """List the installed backends, and which would be chosen here and why.
 
-    The choice is the one of this process: its environment counts, a
-    configuration file or the code of a service does not.
+class ListBackends(lister.Lister):
+    """List the installed backends and show which one is the default here.
+
+    "Chosen by" marks the backend that a service started in this environment
+    uses if neither its configuration nor its code chooses one, and gives the
+    reason. "Error" gives the reason why a backend cannot be loaded.
     """
 
     def take_action(
         self, parsed_args: argparse.Namespace
-    ) -> tuple[tuple[str, ...], Iterable[tuple[Any, ...]]]:
-        """List them."""
+    ) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+        """Return a row for each backend."""
         choice = backends.selector.choice
-        rows = []
+        rows: list[tuple[str, ...]] = []
         for info in backends.available_backends():
-            can = sorted(item.value for item in info.capabilities or ())
+            capabilities = sorted(
+                item.value for item in info.capabilities or ()
+            )
             rows.append(
                 (
                     info.name,
                     info.distribution,
                     info.version,
-                    ', '.join(can),
+                    ', '.join(capabilities),
                     choice.chosen_by if info.name == choice.name else '',
                     info.error or '',
                 )
             )
-        columns = (
-            'Name',
-            'Distribution',
-            'Version',
-            'Capabilities',
-            'Chosen by',
-            'Error',
-        )
-        return columns, rows
+        return _COLUMNS, rows

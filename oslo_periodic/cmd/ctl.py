@@ -10,13 +10,11 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
-"""``oslo-periodic ctl``: look at a runner, and steer it, while it runs."""
+"""``oslo-periodic ctl``: inspect and control a running service."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
 import sys
 from typing import Any
 
@@ -29,100 +27,10 @@ from oslo_periodic.cmd import _service
 from oslo_periodic.cmd import errors
 from oslo_periodic import opts
 
+#: What ``status`` returns for a task: the fields of a JSON object.
+_TaskStatus = dict[str, Any]
 
-class _Ctl(command.Command):
-    """Something that is asked of a runner."""
-
-    def get_parser(self, prog_name: str) -> Any:
-        """Add what says which runner is meant."""
-        parser = super().get_parser(prog_name)
-        group = parser.add_mutually_exclusive_group()
-        group.add_argument(
-            '--socket',
-            metavar='PATH',
-            help='the [oslo_periodic] control_socket of the service',
-        )
-        group.add_argument(
-            '--config-file',
-            metavar='PATH',
-            action='append',
-            default=[],
-            help='a configuration file of the service, which says the same, '
-            'as does the environment; may be repeated, later ones win',
-        )
-        return parser
-
-
-def socket_path(parsed_args: argparse.Namespace) -> str:
-    """Return the socket that is meant.
-
-    :raises UserError: if the configuration names none.
-    """
-    if parsed_args.socket:
-        return str(parsed_args.socket)
-    conf = _service.configure(parsed_args.config_file)
-    opts.register(conf)
-    try:
-        path = conf[opts.GROUP].control_socket
-    except (cfg.Error, ValueError) as exc:
-        raise errors.UserError(errors.one_line(exc)) from exc
-    if not path:
-        raise errors.UserError(
-            f'[oslo_periodic] control_socket is not set in '
-            f'{", ".join(parsed_args.config_file) or "the environment"}: '
-            'name it with --socket, or a file that sets it with --config-file'
-        )
-    if '{pid}' in path:
-        raise errors.UserError(
-            f'[oslo_periodic] control_socket = {path} is another one for each '
-            'process: name one with --socket'
-        )
-    return str(path)
-
-
-class CtlStatus(_Ctl, lister.Lister):
-    """Show what each periodic task of a running service does.
-
-    The table has what fits; the other formats have everything that is known.
-    -c chooses columns.
-    """
-
-    def get_parser(self, prog_name: str) -> Any:
-        """Add what the command takes."""
-        parser = super().get_parser(prog_name)
-        parser.add_argument(
-            'task',
-            metavar='TASK',
-            nargs='?',
-            help='show this task alone: its name, with that of its class or '
-            'alone',
-        )
-        return parser
-
-    def take_action(
-        self, parsed_args: argparse.Namespace
-    ) -> tuple[tuple[str, ...], Iterable[tuple[Any, ...]]]:
-        """Ask, and show it."""
-        status = _client.ask(socket_path(parsed_args), 'status', expect=dict)
-        tasks = [
-            task
-            for task in status['tasks']
-            if parsed_args.task
-            in (None, task['task'], task['task'].partition('.')[2])
-        ]
-        if parsed_args.task and not tasks:
-            raise errors.UserError(
-                f'There is no periodic task {parsed_args.task}'
-            )
-        for problem in status['problems']:
-            print(f'Not well: {problem}', file=sys.stderr)
-        if parsed_args.formatter != 'table':
-            columns = tuple(tasks[0]) if tasks else ()
-            return columns, [tuple(task.values()) for task in tasks]
-        return _COLUMNS, [_row(task) for task in tasks]
-
-
-_COLUMNS = (
+_STATUS_COLUMNS = (
     'Task',
     'Spacing',
     'Activity',
@@ -135,10 +43,111 @@ _COLUMNS = (
     'Late by',
     'Last outcome',
 )
+_TASK_HELP = 'name of the task, with or without its class'
 
 
-def _row(task: dict[str, Any]) -> tuple[Any, ...]:
-    moment = task['running_since'] or task['due']
+class _CtlCommand(command.Command):
+    """A command that is sent to the control socket of a service."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Add the arguments that name the socket."""
+        parser = super().get_parser(prog_name)
+        group = parser.add_mutually_exclusive_group()
+        group.add_argument(
+            '--socket',
+            metavar='PATH',
+            help='control socket of the service: its [oslo_periodic] '
+            'control_socket',
+        )
+        group.add_argument(
+            '--config-file',
+            metavar='PATH',
+            action='append',
+            default=[],
+            help='configuration file of the service, to read control_socket '
+            'from; may be repeated, later files take precedence. The '
+            'environment variable OS_OSLO_PERIODIC__CONTROL_SOCKET takes '
+            'precedence over all files',
+        )
+        return parser
+
+
+def _socket_path(parsed_args: argparse.Namespace) -> str:
+    """Return the path of the socket that the arguments name.
+
+    :raises UserError: if neither the arguments nor the environment name one.
+    """
+    if parsed_args.socket:
+        return str(parsed_args.socket)
+    conf = _service.configure(parsed_args.config_file)
+    opts.register(conf)
+    try:
+        path = conf[opts.GROUP].control_socket
+    except (cfg.Error, ValueError) as exc:
+        raise errors.UserError(errors.one_line(exc)) from exc
+    if not path:
+        places = ', '.join(parsed_args.config_file) or 'the environment'
+        raise errors.UserError(
+            f'[oslo_periodic] control_socket is not set in {places}: pass '
+            '--socket PATH, or --config-file with a file that sets it'
+        )
+    if '{pid}' in path:
+        raise errors.UserError(
+            f'[oslo_periodic] control_socket = {path} names one socket for '
+            'each process: pass the path of one of them with --socket'
+        )
+    return str(path)
+
+
+class CtlStatus(_CtlCommand, lister.Lister):
+    """Show the state of each periodic task of a running service.
+
+    The formats other than "table" show all fields. -c selects columns.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Add the arguments of the command."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            'task',
+            metavar='TASK',
+            nargs='?',
+            help=f'{_TASK_HELP}; by default, all tasks are shown',
+        )
+        return parser
+
+    def take_action(
+        self, parsed_args: argparse.Namespace
+    ) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
+        """Return a row for each task."""
+        status = _client.call(_socket_path(parsed_args), 'status', expect=dict)
+        tasks: list[_TaskStatus] = status['tasks']
+        if parsed_args.task:
+            tasks = _find(tasks, parsed_args.task)
+        for problem in status['problems']:
+            print(f'Unhealthy: {problem}', file=sys.stderr)
+        if parsed_args.formatter == 'table':
+            return _STATUS_COLUMNS, [_row(task) for task in tasks]
+        columns = tuple(tasks[0]) if tasks else ()
+        return columns, [tuple(task.values()) for task in tasks]
+
+
+def _find(tasks: list[_TaskStatus], name: str) -> list[_TaskStatus]:
+    """Return the tasks of a name, with or without its class.
+
+    :raises UserError: if there is none.
+    """
+    found = [
+        task
+        for task in tasks
+        if name in (task['task'], task['task'].partition('.')[2])
+    ]
+    if not found:
+        raise errors.UserError(f'There is no periodic task {name}')
+    return found
+
+
+def _row(task: _TaskStatus) -> tuple[object, ...]:
     failures = str(task['failures'])
     if task['failures_in_a_row']:
         failures += f' ({task["failures_in_a_row"]} in a row)'
@@ -149,112 +158,121 @@ def _row(task: dict[str, Any]) -> tuple[Any, ...]:
         task['task'],
         f'{task["spacing"]:g}',
         task['activity'],
-        _clock(moment),
+        _time_of_day(task['running_since'] or task['due']),
         task['runs'],
         failures,
         sum(task['skipped'].values()),
-        _clock(task['last_start']),
+        _time_of_day(task['last_start']),
         _seconds(task['last_duration']),
         _seconds(task['lateness']),
         outcome,
     )
 
 
-def _clock(moment: str | None) -> str:
-    """Return the time of day, in UTC as it came."""
-    return moment[11:23] if moment else ''
+def _time_of_day(timestamp: str | None) -> str:
+    """Return the time of day of an ISO 8601 timestamp, in its time zone."""
+    return timestamp[11:23] if timestamp else ''
 
 
 def _seconds(seconds: float | None) -> str:
     return '' if seconds is None else f'{seconds:.3f}'
 
 
-class CtlHealth(_Ctl):
-    """Fail, with exit code 1, if the periodic tasks of a service are not well.
+class CtlHealth(_CtlCommand):
+    """Check the health of the periodic tasks of a running service.
 
-    It is meant for the probes of containers and of service managers.
+    The exit code is 0 if they are healthy. It is 1 if they are unhealthy or
+    the service does not answer. Use the command as a probe of a container or
+    of a service manager.
     """
 
-    def get_parser(self, prog_name: str) -> Any:
-        """Add what the command takes."""
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Add the arguments of the command."""
         parser = super().get_parser(prog_name)
         parser.add_argument(
             '--timeout',
             metavar='SECONDS',
             type=float,
             default=10.0,
-            help='fail if there is no answer within so many seconds '
-            '(default: 10)',
+            help='seconds to wait for the answer (default: 10)',
         )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
-        """Ask, and say it by the exit code."""
-        health = _client.ask(
-            socket_path(parsed_args),
+        """Print the problems and return the exit code."""
+        health = _client.call(
+            _socket_path(parsed_args),
             'health',
             expect=dict,
             timeout=parsed_args.timeout,
         )
         for problem in health['problems']:
-            print(f'Not well: {problem}')
+            print(f'Unhealthy: {problem}')
         if health['healthy']:
-            print('The periodic tasks are well')
+            print('Periodic tasks are healthy')
         return 0 if health['healthy'] else 1
 
 
-class _OnTask(_Ctl):
-    """What is done to one task."""
+class _CtlTaskCommand(_CtlCommand):
+    """A command that applies to one task."""
 
-    ask: str
-    done: str
+    #: The name of the command in the control protocol.
+    protocol_command: str
+    #: What is printed after the name of the task.
+    result: str
 
-    def get_parser(self, prog_name: str) -> Any:
-        """Add what the command takes."""
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Add the arguments of the command."""
         parser = super().get_parser(prog_name)
-        parser.add_argument(
-            'task',
-            metavar='TASK',
-            help='its name, with that of its class or alone',
-        )
+        parser.add_argument('task', metavar='TASK', help=_TASK_HELP)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
-        """Have it done."""
-        names = _client.ask(
-            socket_path(parsed_args), self.ask, parsed_args.task
+        """Send the command and print the names of the tasks it affects."""
+        names = _client.call(
+            _socket_path(parsed_args),
+            self.protocol_command,
+            parsed_args.task,
+            expect=list,
         )
         for name in names:
-            print(f'{name} {self.done}')
+            print(f'{name} {self.result}')
         return 0
 
 
-class CtlPause(_OnTask):
-    """Keep a task from starting until it is resumed, or the service starts.
+class CtlPause(_CtlTaskCommand):
+    """Pause a periodic task until it is resumed or the service restarts.
 
-    A run that is under way goes on.
+    A run in progress continues.
     """
 
-    ask, done = 'pause', 'is paused'
+    protocol_command, result = 'pause', 'is paused'
 
 
-class CtlResume(_OnTask):
-    """Let a task start again that was paused."""
+class CtlResume(_CtlTaskCommand):
+    """Resume a paused periodic task."""
 
-    ask, done = 'resume', 'is resumed'
-
-
-class CtlRun(_OnTask):
-    """Run a task now, paused or not; its schedule stays as it is."""
-
-    ask, done = 'run', 'runs as soon as a worker is free'
+    protocol_command, result = 'resume', 'is resumed'
 
 
-class CtlStop(_Ctl):
-    """Stop a runner: no more runs, and those that are running may end."""
+class CtlRun(_CtlTaskCommand):
+    """Run a periodic task now, even if it is paused.
+
+    The schedule of the task does not change.
+    """
+
+    protocol_command, result = 'run', 'will run as soon as a worker is free'
+
+
+class CtlStop(_CtlCommand):
+    """Stop the periodic tasks of a running service.
+
+    No more tasks start. Tasks that are running have [oslo_periodic]
+    graceful_stop_timeout seconds to end; the command does not wait for them.
+    """
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
-        """Have it stopped."""
-        _client.ask(socket_path(parsed_args), 'stop', expect=object)
-        print('The runner stops')
+        """Send the command."""
+        _client.call(_socket_path(parsed_args), 'stop', expect=object)
+        print('The runner is stopping')
         return 0

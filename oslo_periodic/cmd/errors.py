@@ -10,14 +10,14 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What the command says when the user has made a mistake."""
+"""Errors that the command reports without a traceback."""
 
 
 class UserError(Exception):
-    """One line that tells the user what to do; no traceback is shown."""
+    """An error that is reported as one line: its message."""
 
 
 def one_line(exc: BaseException) -> str:
-    """Return the kind of an exception and its text, on one line."""
+    """Return the class and the text of an exception as one line."""
     text = ' '.join(str(exc).split())
     return f'{type(exc).__name__}: {text}' if text else type(exc).__name__

@@ -15,16 +15,18 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Mapping
 import inspect
-from typing import Any
+import numbers
 
 from cliff import lister
 
-from oslo_periodic.declare import _attributes
-from oslo_periodic.declare import _task
 from oslo_periodic.cmd import _service
 from oslo_periodic.cmd import errors
+from oslo_periodic.declare import _attributes
+from oslo_periodic.declare import _task
 
 _COLUMNS = (
     'Name',
@@ -36,78 +38,104 @@ _COLUMNS = (
 )
 
 
-class List(lister.Lister):
+class ListTasks(lister.Lister):
     """List the periodic tasks of a class.
 
-    The class is imported and not instantiated. It may be built on
-    oslo_periodic or, as it is, on oslo_service.
+    The class is imported, but not instantiated. It may derive from the
+    PeriodicTasks class of oslo_periodic or of oslo_service. A value that
+    depends on the configuration is shown as the name of its option, or as
+    "computed" if code determines it.
     """
 
-    def get_parser(self, prog_name: str) -> Any:
-        """Add what the command takes."""
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Add the arguments of the command."""
         parser = super().get_parser(prog_name)
-        parser.add_argument('target', metavar='MODULE:CLASS')
+        parser.add_argument(
+            'target',
+            metavar='MODULE:CLASS',
+            help='class to list, as in nova.compute.manager:ComputeManager',
+        )
         return parser
 
     def take_action(
         self, parsed_args: argparse.Namespace
-    ) -> tuple[tuple[str, ...], Iterable[tuple[Any, ...]]]:
-        """List them: what runs in its order, then what is disabled."""
-        cls: Any = _service.find_class(parsed_args.target)
-        listed = getattr(cls, '_periodic_tasks', None)
-        if not isinstance(listed, list):
+    ) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
+        """Return enabled tasks in the order they run, then disabled ones."""
+        cls = _service.find_class(parsed_args.target)
+        pairs = getattr(cls, '_periodic_tasks', None)
+        if not isinstance(pairs, list):
             raise errors.UserError(
-                f'{parsed_args.target} is not a PeriodicTasks: it derives '
-                'from the class of neither oslo_periodic nor oslo_service'
+                f'{parsed_args.target} is not a PeriodicTasks class: it '
+                'derives from that of neither oslo_periodic nor oslo_service'
             )
-        running = [_row(cls, name, task) for name, task in listed]
-        disabled = [
-            _row(cls, task._periodic_name, task) for task in _disabled(cls)
-        ]
-        return _COLUMNS, running + disabled
+        spacings: Mapping[str, object] = getattr(cls, '_periodic_spacing', {})
+        enabled = [_describe(cls, name, function) for name, function in pairs]
+        rows = [_row(task, spacings) for task in [*enabled, *_disabled(cls)]]
+        return _COLUMNS, rows
 
 
-def _disabled(cls: type) -> list[Any]:
-    """Find the tasks that a class has, and does not list."""
-    found = []
-    names: set[str] = set()
+def _describe(
+    cls: type, name: str, function: Callable[..., object]
+) -> _task.Task:
+    collection = getattr(cls, '_periodic_collection', None)
+    if collection is None:
+        return _attributes.read(function, name)
+    # Only the collection has the schedule of an undecorated override.
+    task: _task.Task = collection.describe(name, function)
+    return task
+
+
+def _disabled(cls: type) -> Iterator[_task.Task]:
+    """Yield the tasks that the class leaves out of ``_periodic_tasks``."""
+    seen: set[str] = set()
     for ancestor in cls.__mro__:
         for attribute, value in vars(ancestor).items():
-            if attribute in names:
+            if attribute in seen:
                 continue
-            names.add(attribute)
-            if getattr(value, '_periodic_task', None) is True and (
-                value._periodic_spacing < 0 or not value._periodic_enabled
-            ):
-                found.append(value)
-    return found
+            seen.add(attribute)
+            if getattr(value, '_periodic_task', None) is True:
+                task = _attributes.read(value)
+                if not task.enabled or _is_negative(task.spacing):
+                    yield task
 
 
-def _row(cls: Any, name: str, task: Any) -> tuple[Any, ...]:
-    described = _described(cls, name, task)
-    spacing = cls._periodic_spacing.get(name, described.spacing)
-    enabled = bool(described.enabled) and spacing >= 0
+def _row(
+    task: _task.Task, spacings: Mapping[str, object]
+) -> tuple[object, ...]:
+    spacing = spacings.get(task.name, task.spacing)
+    enabled = bool(task.enabled) and not _is_negative(spacing)
     if not enabled:
         first_run = 'never'
-    elif described.immediate:
+    elif task.immediate:
         first_run = 'immediately'
+    elif isinstance(spacing, numbers.Real):
+        first_run = f'after {float(spacing):g} s'
     else:
-        first_run = f'after {spacing:g} s'
-    external = bool(described.external_ok)
-    return (name, spacing, first_run, enabled, external, _place(task))
+        first_run = 'after one spacing'
+    return (
+        task.name,
+        _source(spacing) or spacing,
+        first_run,
+        enabled and (_source(task.enabled) or True),
+        bool(task.external_ok),
+        _definition(task.function),
+    )
 
 
-def _described(cls: Any, name: str, task: Any) -> _task.Task:
-    collection = getattr(cls, '_periodic_collection', None)
-    if collection is not None:
-        # An undecorated override says nothing of its schedule itself.
-        described: _task.Task = collection.describe(name, task)
-        return described
-    return _attributes.read(task, name)
+def _is_negative(spacing: object) -> bool:
+    return isinstance(spacing, numbers.Real) and spacing < 0
 
 
-def _place(task: Any) -> str:
-    function = inspect.unwrap(task)
+def _source(value: object) -> str | None:
+    """Return where a deferred value comes from; None for a plain value."""
+    if isinstance(value, str):
+        return value
+    return 'computed' if callable(value) else None
+
+
+def _definition(function: Callable[..., object]) -> str:
+    """Return the module and the line of a function's definition."""
+    function = inspect.unwrap(function)
     code = getattr(function, '__code__', None)
     module = getattr(function, '__module__', None) or '?'
     return f'{module}:{code.co_firstlineno}' if code else module

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The command ``oslo-periodic``."""
+"""The entry point of the command ``oslo-periodic``."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from oslo_periodic import exceptions
 def main(argv: list[str] | None = None) -> int:
     """Run the command.
 
-    :param argv: the arguments; those of the process by default.
+    :param argv: the arguments; None means those of the process.
     :returns: the exit code.
     """
     try:
-        # Here, because the environment may choose a backend that there is
-        # not, which is an error when this is imported.
+        # Imported here because the import fails if the environment names an
+        # unknown backend.
         from oslo_periodic.cmd import _app
     except exceptions.PeriodicError as exc:
         print(f'oslo-periodic: {exc}', file=sys.stderr)

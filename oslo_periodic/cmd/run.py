@@ -15,11 +15,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 import contextlib
+import functools
 import signal
-from typing import Any
 
 from cliff import command
+from oslo_config import cfg
+
 from oslo_periodic import backends
 from oslo_periodic.cmd import _foreground
 from oslo_periodic.cmd import _service
@@ -29,85 +32,109 @@ from oslo_periodic import opts
 from oslo_periodic import periodic_task
 
 
-class Run(command.Command):
+class RunTasks(command.Command):
     """Run the periodic tasks of a class in the foreground.
 
-    The class is made with a ConfigOpts alone, and a PeriodicRunner runs it.
-    SIGTERM and SIGINT end it: tasks that run may end, for as long as
-    graceful_stop_timeout says, and a second signal does not wait. SIGHUP
-    reads the configuration files again, and options that are mutable follow
-    them.
+    The command makes an instance of the class, with a ConfigOpts as the only
+    argument, and runs its tasks with a PeriodicRunner. On SIGTERM or SIGINT,
+    no more tasks start, and the command waits up to [oslo_periodic]
+    graceful_stop_timeout seconds for running ones. A second SIGTERM or
+    SIGINT ends the wait. SIGHUP reloads the configuration files and applies
+    changes of mutable options.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Add what the command takes."""
+        """Add the arguments of the command."""
         parser = super().get_parser(prog_name)
-        parser.add_argument('target', metavar='MODULE:CLASS')
+        parser.add_argument(
+            'target',
+            metavar='MODULE:CLASS',
+            help='class to run, as in nova.compute.manager:ComputeManager',
+        )
         parser.add_argument(
             '--config-file',
             metavar='PATH',
             action='append',
             default=[],
-            help='a configuration file; may be repeated, later ones win',
+            help='configuration file; may be repeated, later files take '
+            'precedence',
         )
         parser.add_argument(
-            '--backend', metavar='NAME', help='the backend to run on'
+            '--backend',
+            metavar='NAME',
+            help='concurrency backend, as listed by "oslo-periodic '
+            'backends"; overrides the configuration files',
         )
-        length = parser.add_mutually_exclusive_group()
-        length.add_argument(
+        duration = parser.add_mutually_exclusive_group()
+        duration.add_argument(
             '--once',
             action='store_true',
-            help='run what is due, one task after the other, and end',
+            help='run the due tasks once, one after the other, and exit',
         )
-        length.add_argument(
+        duration.add_argument(
             '--for',
             dest='seconds',
             metavar='SECONDS',
             type=_seconds,
-            help='end after so many seconds',
+            help='stop after this many seconds',
         )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
-        """Run the tasks until told to end."""
-        cls: Any = _service.find_class(parsed_args.target)
+        """Run the tasks until the command is stopped."""
+        cls = _service.find_class(parsed_args.target)
         conf = _service.configure(parsed_args.config_file)
         if parsed_args.backend:
-            if parsed_args.backend != backends.AUTO:
-                backends.check_name(parsed_args.backend, '--backend')
-            opts.register(conf)
-            conf.set_override('backend', parsed_args.backend, opts.GROUP)
-        tasks = _service.construct(cls, conf)
-        if not hasattr(tasks, 'run_periodic_tasks'):
-            raise errors.UserError(
-                f'{parsed_args.target} is not a PeriodicTasks: it has no '
-                'run_periodic_tasks'
-            )
-        if not parsed_args.once and not isinstance(
-            tasks, periodic_task.PeriodicTasks
-        ):
-            raise errors.UserError(
-                f'{parsed_args.target} derives from the PeriodicTasks of '
-                'another library, which can only be run with --once: import '
-                'periodic_task from oslo_periodic'
-            )
-        # A backend that cannot be loaded is an error now, not at a tick.
+            _override_backend(conf, parsed_args.backend)
+        run = _runnable(_service.construct(cls, conf), conf, parsed_args)
+        # Load the backend now, so that a failure is reported at the start.
         backends.get_backend()
         try:
-            if parsed_args.once:
-                return _once(tasks)
-            return _foreground.run(tasks, conf, parsed_args.seconds)
+            return run()
         except exceptions.PeriodicError as exc:
             raise errors.UserError(str(exc)) from exc
         finally:
+            # The first use may have replaced the backend that was loaded.
             backends.get_backend().close()
 
 
-def _once(tasks: Any) -> int:
+def _runnable(
+    tasks: object, conf: cfg.ConfigOpts, parsed_args: argparse.Namespace
+) -> Callable[[], int]:
+    """Return the function that runs an instance in the requested mode.
+
+    :raises UserError: if the instance cannot be run in this mode.
+    """
+    if not hasattr(tasks, 'run_periodic_tasks'):
+        raise errors.UserError(
+            f'{parsed_args.target} is not a PeriodicTasks class: it has no '
+            'method run_periodic_tasks'
+        )
+    if parsed_args.once:
+        return functools.partial(_run_once, tasks.run_periodic_tasks)
+    if isinstance(tasks, periodic_task.PeriodicTasks):
+        return functools.partial(
+            _foreground.run, tasks, conf, parsed_args.seconds
+        )
+    raise errors.UserError(
+        f'{parsed_args.target} derives from the PeriodicTasks class of '
+        'another library and can only run with --once; to run it '
+        'continuously, import periodic_task from oslo_periodic'
+    )
+
+
+def _override_backend(conf: cfg.ConfigOpts, name: str) -> None:
+    if name != backends.AUTO:
+        backends.check_name(name, '--backend')
+    opts.register(conf)
+    conf.set_override('backend', name, opts.GROUP)
+
+
+def _run_once(tick: Callable[[object], object]) -> int:
+    """Make one tick; SIGTERM and SIGINT do not interrupt it."""
     for number in (signal.SIGTERM, signal.SIGINT):
-        # The tick itself is not interrupted: a task that runs is waited for.
         signal.signal(number, lambda *_arguments: None)
-    tasks.run_periodic_tasks(None)
+    tick(None)
     return 0
 
 
@@ -116,4 +143,6 @@ def _seconds(text: str) -> float:
         seconds = float(text)
         if 0 <= seconds < float('inf'):
             return seconds
-    raise argparse.ArgumentTypeError(f'{text!r} is no number of seconds')
+    raise argparse.ArgumentTypeError(
+        f'{text!r} is not a finite number of seconds, 0 or more'
+    )

@@ -12,9 +12,9 @@
 
 """The command oslo-periodic, as an operator runs it.
 
-Each test starts the command on a service module and configuration files in a
-directory of its own. What the tasks print is read through a pipe, and that is
-what the signals wait for.
+Each test runs the command in its own directory, on a service module and
+configuration files. It reads the output of the tasks through a pipe, and
+sends a signal when an expected line has arrived.
 """
 
 import csv
@@ -29,10 +29,10 @@ import yaml
 
 from tests.helpers import commands
 
-#: Seconds from a signal to the end of a process that has nothing to do.
+#: Seconds from a signal to the end of a process that runs no task.
 ENDS_WITHIN = 1
 
-#: What the user gets wrong; the class named in each test is in here.
+#: Names that a user may pass to the command by mistake.
 MISTAKES = """
     from oslo_periodic import periodic_task
 
@@ -125,11 +125,27 @@ LISTED = """
         @reference.periodic_task(enabled=False)
         def disabled(self, context):
             pass
+
+
+    class Deferred(periodic_task.PeriodicTasks):
+        @periodic_task.periodic_task(spacing='[group]interval')
+        def option(self, context):
+            pass
+
+        @periodic_task.periodic_task(
+            spacing=lambda conf: 5, enabled='[group]on', run_immediately=True
+        )
+        def code(self, context):
+            pass
+
+        @periodic_task.periodic_task(spacing='[group]other', enabled=False)
+        def disabled(self, context):
+            pass
 """
 
 
 class TestRun(testscenarios.WithScenarios, commands.CommandTestCase):
-    """A service in the foreground, on whichever backend."""
+    """A service in the foreground, on each backend."""
 
     scenarios = [
         (name, {'name': name}) for name in ('threading', 'eventlet', 'gevent')
@@ -141,7 +157,7 @@ class TestRun(testscenarios.WithScenarios, commands.CommandTestCase):
         )
 
     def check_ends(self, command):
-        """It ends cleanly, and long before anything is due."""
+        """Check the exit code and return the seconds until the end."""
         start = time.monotonic()
         self.assertEqual(0, command.wait(), command.stderr)
         return time.monotonic() - start
@@ -157,7 +173,7 @@ class TestRun(testscenarios.WithScenarios, commands.CommandTestCase):
         self.assertEqual(0, command.wait(), command.stderr)
         self.assertGreaterEqual(time.monotonic() - start, 0.5)
         ran = command.stdout.count('word none\n')
-        # At most one run for each spacing, and more than one tick.
+        # At most one run for each spacing, and more than one.
         self.assertTrue(2 <= ran <= 12, ran)
 
     def test_sigterm(self):
@@ -165,20 +181,20 @@ class TestRun(testscenarios.WithScenarios, commands.CommandTestCase):
         command.expect(f'on {self.name}')
         command.send(signal.SIGTERM)
         self.assertLess(self.check_ends(command), ENDS_WITHIN)
-        self.assertIn('Ending because of SIGTERM', command.stderr)
+        self.assertIn('Received SIGTERM: stopping', command.stderr)
 
     def test_sigint(self):
         command = self.start_service('Idle')
         command.expect(f'on {self.name}')
         command.send(signal.SIGINT)
         self.assertLess(self.check_ends(command), ENDS_WITHIN)
-        self.assertIn('Ending because of SIGINT', command.stderr)
+        self.assertIn('Received SIGINT: stopping', command.stderr)
 
     def test_running_task_is_waited_for(self):
         command = self.start_service('Slow')
         command.expect('started')
         command.send(signal.SIGTERM)
-        command.expect_error('Ending because of SIGTERM')
+        command.expect_error('Received SIGTERM: stopping')
         self.assertNotIn('ended', command.stdout)
         self.write('go', '')
         self.assertEqual(0, command.wait(), command.stderr)
@@ -200,13 +216,13 @@ class TestRun(testscenarios.WithScenarios, commands.CommandTestCase):
         command.expect(f'on {self.name}')
         for times in (1, 2):
             command.send(signal.SIGHUP)
-            command.expect_error('The configuration was read again', times)
+            command.expect_error('The configuration was reloaded', times)
         command.send(signal.SIGTERM)
         self.assertEqual(0, command.wait(), command.stderr)
 
 
-class TestRunOnce(commands.CommandTestCase):
-    """What does not depend on the backend."""
+class TestRunOnAnyBackend(commands.CommandTestCase):
+    """Behaviour that does not depend on the backend."""
 
     def test_sighup_with_a_broken_file(self):
         path = self.write('service.conf', '[DEFAULT]\nword = old\n')
@@ -264,7 +280,7 @@ class TestRunOnce(commands.CommandTestCase):
 
 
 class TestChoice(commands.CommandTestCase):
-    """Who chooses the backend of a service that is run."""
+    """Where the choice of the backend comes from."""
 
     def run_once(self, *arguments, environment=None):
         return self.succeed(
@@ -282,7 +298,7 @@ class TestChoice(commands.CommandTestCase):
         path = self.write('c.conf', '[oslo_periodic]\nbackend = gevent\n')
         self.assertEqual('on gevent\n', self.run_once('--config-file', path))
 
-    def test_option_counts_more_than_the_file(self):
+    def test_option_takes_precedence_over_the_file(self):
         path = self.write('c.conf', '[oslo_periodic]\nbackend = gevent\n')
         out = self.run_once('--config-file', path, '--backend', 'eventlet')
         self.assertEqual('on eventlet\n', out)
@@ -307,7 +323,7 @@ class TestChoice(commands.CommandTestCase):
 
 
 class TestMistakes(testscenarios.WithScenarios, commands.CommandTestCase):
-    """Each is one line that says what is wrong, and no traceback."""
+    """Each error is one line that names the mistake; no traceback."""
 
     scenarios = [
         (
@@ -315,10 +331,10 @@ class TestMistakes(testscenarios.WithScenarios, commands.CommandTestCase):
             {
                 'arguments': arguments.split(),
                 'environment': environment,
-                'says': says,
+                'expected': expected,
             },
         )
-        for name, arguments, environment, says in (
+        for name, arguments, environment, expected in (
             (
                 'no such module',
                 'run no_such_module:Service',
@@ -353,7 +369,7 @@ class TestMistakes(testscenarios.WithScenarios, commands.CommandTestCase):
                 'no such class',
                 'run services:Services',
                 None,
-                ("'services' has no 'Services'",),
+                ("'services' has no class 'Services'",),
             ),
             (
                 'no class named',
@@ -481,14 +497,14 @@ class TestMistakes(testscenarios.WithScenarios, commands.CommandTestCase):
         self.assertEqual('', command.stdout)
         self.assertEqual(1, command.stderr.count('\n'), command.stderr)
         self.assertNotIn('Traceback', command.stderr)
-        for text in self.says:
+        for text in self.expected:
             self.assertIn(text, command.stderr)
 
 
-class TestMistakesOfTime(commands.CommandTestCase):
-    """Those are told with the usage, as argparse does."""
+class TestUsageErrors(commands.CommandTestCase):
+    """Errors that argparse reports, with the usage."""
 
-    def test_not_a_length_of_time(self):
+    def test_not_a_duration(self):
         for text in ('soon', '-1', 'inf'):
             command = self.start('run', 'services:Idle', '--for', text)
             self.assertEqual(2, command.wait(), command.stderr)
@@ -502,7 +518,7 @@ class TestMistakesOfTime(commands.CommandTestCase):
 
 
 class TestList(commands.CommandTestCase):
-    """What a class has, whichever library it is built on."""
+    """The tasks of a class, for a class of either library."""
 
     COLUMNS = [
         'Name',
@@ -525,6 +541,12 @@ class TestList(commands.CommandTestCase):
         ['external', 60, 'after 60 s', True, True, 'listed:59'],
         ['negative', -1, 'never', False, False, 'listed:63'],
         ['disabled', 60, 'never', False, False, 'listed:67'],
+    ]
+    DEFERRED = [
+        ['option', '[group]interval', 'after one spacing', True]
+        + [False, 'listed:73'],
+        ['code', 'computed', 'immediately', '[group]on', False, 'listed:77'],
+        ['disabled', '[group]other', 'never', False, False, 'listed:83'],
     ]
 
     def setUp(self):
@@ -574,12 +596,24 @@ class TestList(commands.CommandTestCase):
         rows = json.loads(self.listed('Old', 'json'))
         self.assertEqual(self.as_dicts(self.OLD), rows)
 
+    def test_deferred_values(self):
+        rows = json.loads(self.listed('Deferred', 'json'))
+        self.assertEqual(self.as_dicts(self.DEFERRED), rows)
+        self.assertIn('[group]interval', self.listed('Deferred', 'table'))
+
+    def test_reader_of_a_pipe_is_gone(self):
+        command = self.start('list', 'listed:Tasks', '-f', 'table')
+        command.close_stdout()
+        # The exit code of a shell for a command that SIGPIPE has ended.
+        self.assertEqual(141, command.wait(), command.stderr)
+        self.assertNotIn('Traceback', command.stderr)
+
     def test_class_without_tasks(self):
         self.assertEqual([], json.loads(self.listed('Nothing', 'json')))
 
 
 class TestBackends(commands.CommandTestCase):
-    """What there is, and what would be chosen here and why."""
+    """The installed backends, and the default choice."""
 
     def rows(self, environment=None):
         out = self.succeed('backends', '-f', 'json', environment=environment)

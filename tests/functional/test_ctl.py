@@ -12,8 +12,9 @@
 
 """The command ``oslo-periodic ctl``, and the signals of ``run``.
 
-Each test runs a service in a process of its own, on configuration files in a
-directory of its own, and operates it as one would.
+Each test runs a service in a separate process, with configuration files in
+its own directory, and uses only what an operator has: commands, signals,
+configuration files and log lines.
 """
 
 import json
@@ -29,10 +30,10 @@ from tests import base
 from tests.helpers import commands
 
 CONTROL_SOCKET = 'OS_OSLO_PERIODIC__CONTROL_SOCKET'
-#: Seconds within which a process ends that does not wait for its tasks, and
-#: which is given a little to those that can be ended.
+#: Seconds in which a process ends if it does not wait for running tasks,
+#: including the 3 seconds that tasks have to react to being ended.
 ENDS_WITHIN = 8
-#: The graceful_stop_timeout where it must not be waited for.
+#: A graceful_stop_timeout that is longer than ENDS_WITHIN.
 PATIENT = 12
 
 SERVICES = """
@@ -46,11 +47,11 @@ SERVICES = """
 
     class Base(periodic_task.PeriodicTasks):
         def say(self, *words):
-            # In one write, as several tasks do it.
+            # One write, because tasks may print at the same time.
             os.write(1, (' '.join(words) + '\\n').encode())
 
         def hold(self, name):
-            '''Work until there is a file.'''
+            '''Work until a file exists.'''
             self.say(name, 'started')
             end = time.monotonic() + 60
             while not os.path.exists(name) and time.monotonic() < end:
@@ -89,7 +90,7 @@ SERVICES = """
 
 
     class Stuck(Base):
-        '''Hangs where nothing but the end of the process helps.'''
+        '''Hangs until the process ends.'''
 
         @periodic_task.periodic_task(spacing=3600, run_immediately=True)
         def wait_for_ever(self, context):
@@ -111,7 +112,7 @@ class CtlTestCase(commands.CommandTestCase):
         self.conf_file = self.write_conf('')
 
     def write_conf(self, text, workers=8, **options):
-        """Write the configuration file of the service anew."""
+        """Replace the configuration file of the service."""
         options = {
             'control_socket': self.socket,
             'workers': workers,
@@ -134,7 +135,7 @@ class CtlTestCase(commands.CommandTestCase):
         return command
 
     def run_service(self, service, *options):
-        """Run a service; the options stand before the command's name."""
+        """Run a service; the options go before the name of the command."""
         return self.start(
             *options,
             'run',
@@ -155,8 +156,8 @@ class CtlTestCase(commands.CommandTestCase):
         )
         return command
 
-    def refuse(self, *arguments):
-        """Run what fails, and return what it says in one line."""
+    def fail_ctl(self, *arguments):
+        """Run a command of ctl that fails, and return its error line."""
         command = self.start('ctl', *arguments)
         self.assertEqual(1, command.wait(), command.stderr)
         self.assertEqual('', command.stdout)
@@ -165,7 +166,7 @@ class CtlTestCase(commands.CommandTestCase):
         return command.stderr
 
     def tasks(self):
-        """Return what ctl says of each task."""
+        """Return the status of each task, by full name."""
         tasks = json.loads(self.ctl('status', '-f', 'json').stdout)
         return {task['task']: task for task in tasks}
 
@@ -178,27 +179,27 @@ class CtlTestCase(commands.CommandTestCase):
             self.assertLess(time.monotonic(), deadline, found)
 
     def end(self, command):
-        """End a service, which ends well."""
+        """Stop a service and check its exit code."""
         command.send(signal.SIGTERM)
         self.assertEqual(0, command.wait(), command.stderr)
 
     def await_stopping(self, task):
-        """Wait until no more runs are started."""
+        """Wait until the runner starts no more runs."""
         deadline = time.monotonic() + base.TIMEOUT
         while True:
             run = self.start('ctl', 'run', '--socket', self.socket, task)
             self.assertEqual(1, run.wait(), run.stdout)
-            if 'the runner does not run' in run.stderr:
+            if 'the runner is not running' in run.stderr:
                 return
             self.assertLess(time.monotonic(), deadline, run.stderr)
 
     def reload(self, command, times=1):
         command.send(signal.SIGHUP)
-        command.expect_error('The configuration was read again', times)
+        command.expect_error('The configuration was reloaded', times)
 
 
 class TestCtl(testscenarios.WithScenarios, CtlTestCase):
-    """What an operator does, on whichever backend the service runs."""
+    """An operator's session, on each backend."""
 
     scenarios = [
         (name, {'name': name}) for name in ('threading', 'eventlet', 'gevent')
@@ -208,7 +209,7 @@ class TestCtl(testscenarios.WithScenarios, CtlTestCase):
         command = self.run_service('Two')
         command.expect('rare')
         self.assertEqual(
-            'The periodic tasks are well\n', self.ctl('health').stdout
+            'Periodic tasks are healthy\n', self.ctl('health').stdout
         )
         rare = self.tasks()['Two.rare']
         self.assertEqual(1, rare['runs'])
@@ -219,13 +220,13 @@ class TestCtl(testscenarios.WithScenarios, CtlTestCase):
         self.assertIsNone(often['due'])
         self.assertEqual(often['runs'], self.tasks()['Two.often']['runs'])
         asked = self.ctl('run', 'Two.rare')
-        self.assertIn('Two.rare runs', asked.stdout)
+        self.assertIn('Two.rare will run', asked.stdout)
         command.expect('rare')
         resumed = self.ctl('resume', 'Two.often')
         self.assertEqual('Two.often is resumed\n', resumed.stdout)
         command.expect('often')
         stopped = self.ctl('stop')
-        self.assertEqual('The runner stops\n', stopped.stdout)
+        self.assertEqual('The runner is stopping\n', stopped.stdout)
         self.assertEqual(0, command.wait(), command.stderr)
         self.assertFalse(os.path.exists(self.socket))
 
@@ -242,11 +243,11 @@ class TestCtl(testscenarios.WithScenarios, CtlTestCase):
         self.assertEqual('', health.stderr)
         self.assertRegex(
             health.stdout,
-            r'^Not well: Hanging.hang is \d+\.\d seconds late: it has been '
+            r'^Unhealthy: Hanging.hang is \d+\.\d seconds late: it has been '
             r'running for \d+\.\d seconds, at hold \(.*operated.py:\d+\).*\n$',
         )
-        # The status has it, too, and is a success.
-        self.assertIn('Not well: Hanging.hang', self.ctl('status').stderr)
+        # ctl status shows the problem, too, with exit code 0.
+        self.assertIn('Unhealthy: Hanging.hang', self.ctl('status').stderr)
         self.write('hang', '')
         command.expect('hang ended')
         deadline = time.monotonic() + base.TIMEOUT
@@ -310,8 +311,8 @@ class TestStatus(CtlTestCase):
             (found,) = json.loads(out)
             self.assertEqual('Two.rare', found['task'])
         file = ('--config-file', self.conf_file)
-        says = self.refuse('status', *file, 'rar')
-        self.assertIn('no periodic task rar', says)
+        error = self.fail_ctl('status', *file, 'rar')
+        self.assertIn('no periodic task rar', error)
         self.end(command)
 
     def test_mistakes_about_tasks(self):
@@ -319,10 +320,10 @@ class TestStatus(CtlTestCase):
         command.expect('rare')
         file = ('--config-file', self.conf_file)
         for name in ('pause', 'resume', 'run'):
-            says = self.refuse(name, *file, 'Two.oftn')
-            self.assertIn('did you mean Two.often?', says)
-            says = self.refuse(name, *file, 'off')
-            self.assertIn('[periodic_task:Two.off]', says)
+            error = self.fail_ctl(name, *file, 'Two.oftn')
+            self.assertIn('did you mean Two.often?', error)
+            error = self.fail_ctl(name, *file, 'off')
+            self.assertIn('[periodic_task:Two.off]', error)
         self.end(command)
 
     def test_a_failing_task(self):
@@ -350,7 +351,7 @@ class TestStatus(CtlTestCase):
 
 
 class TestWhichSocket(CtlTestCase):
-    """How the command is told which runner is meant."""
+    """Where the path of the control socket comes from."""
 
     def test_option_and_file(self):
         command = self.run_service('Two')
@@ -372,7 +373,7 @@ class TestWhichSocket(CtlTestCase):
         command.expect('rare')
         health = self.start_with(variables, 'ctl', 'health')
         self.assertEqual(0, health.wait(), health.stderr)
-        # It counts more than the files, as it does for the service.
+        # It takes precedence over the files, as it does for the service.
         conf = self.write(
             'other.conf', '[oslo_periodic]\ncontrol_socket = /nothing\n'
         )
@@ -397,22 +398,22 @@ class TestWhichSocket(CtlTestCase):
     def test_none_is_configured(self):
         empty = self.write('empty.conf', '[DEFAULT]\n')
         for name in ('health', 'status', 'stop'):
-            self.assertIn('control_socket is not set', self.refuse(name))
-        says = self.refuse('health', '--config-file', empty)
-        self.assertIn(empty, says)
-        self.assertIn('--socket', says)
+            self.assertIn('control_socket is not set', self.fail_ctl(name))
+        error = self.fail_ctl('health', '--config-file', empty)
+        self.assertIn(empty, error)
+        self.assertIn('--socket', error)
 
     def test_no_such_file(self):
-        says = self.refuse('health', '--config-file', 'nothing.conf')
-        self.assertIn('nothing.conf', says)
+        error = self.fail_ctl('health', '--config-file', 'nothing.conf')
+        self.assertIn('nothing.conf', error)
 
     def test_one_for_each_process(self):
         pattern = os.path.join(self.directory, '{pid}.socket')
         self.write_conf('', control_socket=pattern)
         command = self.run_service('Two')
         command.expect('rare')
-        says = self.refuse('health', '--config-file', self.conf_file)
-        self.assertIn('--socket', says)
+        error = self.fail_ctl('health', '--config-file', self.conf_file)
+        self.assertIn('--socket', error)
         (name,) = [
             name
             for name in os.listdir(self.directory)
@@ -422,18 +423,18 @@ class TestWhichSocket(CtlTestCase):
         self.end(command)
 
 
-class TestNobodyThere(CtlTestCase):
-    """Each is one line, and the probe has failed."""
+class TestNoService(CtlTestCase):
+    """Each error is one line, and the exit code is 1."""
 
-    def check(self, *says):
+    def check(self, *expected):
         file = ('--config-file', self.conf_file)
         for arguments in (('health',), ('status',), ('run', 'rare')):
-            line = self.refuse(arguments[0], *file, *arguments[1:])
-            for text in (self.socket, *says):
+            line = self.fail_ctl(arguments[0], *file, *arguments[1:])
+            for text in (self.socket, *expected):
                 self.assertIn(text, line)
 
     def listen(self, serve):
-        """Listen in the place of a service.
+        """Listen on the socket in place of a service.
 
         :param serve: called with each connection, in a thread.
         """
@@ -466,12 +467,12 @@ class TestNobodyThere(CtlTestCase):
         self.addCleanup(end)
 
     def test_no_socket(self):
-        self.check('No such file', 'Does the service run')
+        self.check('No such file', 'Check that the service is running')
 
-    def test_nobody_listens(self):
+    def test_a_stale_socket(self):
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
             listener.bind(self.socket)
-        self.check('Connection refused', 'Does the service run')
+        self.check('Connection refused', 'Check that the service is running')
 
     def test_a_regular_file(self):
         self.write('control', '')
@@ -496,20 +497,20 @@ class TestNobodyThere(CtlTestCase):
         self.listen(serve)
         file = ('--config-file', self.conf_file)
         for answer in answers:
-            line = self.refuse('health', *file)
+            line = self.fail_ctl('health', *file)
             self.assertIn(self.socket, line, answer)
-            self.assertIn('is no runner', line, answer)
+            self.assertIn('does not use the control protocol', line, answer)
 
     def test_something_that_hangs_up(self):
         self.listen(lambda connection: connection.recv(65536))
-        self.check('refused')
+        self.check('closed the connection without an answer')
 
     def test_something_that_does_not_answer(self):
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
             listener.bind(self.socket)
             listener.listen()
             start = time.monotonic()
-            line = self.refuse(
+            line = self.fail_ctl(
                 'health', '--socket', self.socket, '--timeout', '0.2'
             )
             self.assertLess(time.monotonic() - start, ENDS_WITHIN)
@@ -527,15 +528,15 @@ class TestNobodyThere(CtlTestCase):
 
         self.listen(serve)
         start = time.monotonic()
-        line = self.refuse(
+        line = self.fail_ctl(
             'health', '--socket', self.socket, '--timeout', '0.3'
         )
         self.assertLess(time.monotonic() - start, 4)
         self.assertIn(f'No answer from {self.socket} within 0.3 sec', line)
 
     def test_a_path_that_is_too_long(self):
-        says = self.refuse('health', '--socket', '/' + 'x' * 200)
-        self.assertIn('too long', says)
+        error = self.fail_ctl('health', '--socket', '/' + 'x' * 200)
+        self.assertIn('too long', error)
 
     def test_a_service_that_was_killed(self):
         command = self.run_service('Two')
@@ -543,7 +544,7 @@ class TestNobodyThere(CtlTestCase):
         command.send(signal.SIGKILL)
         self.assertEqual(-signal.SIGKILL, command.wait())
         self.check('Connection refused')
-        # And the next takes its place.
+        # A new process replaces the stale socket.
         command = self.run_service('Two')
         command.expect('rare')
         self.ctl('health')
@@ -564,7 +565,7 @@ class TestNobodyThere(CtlTestCase):
 
 
 class TestReload(testscenarios.WithScenarios, CtlTestCase):
-    """SIGHUP changes what runs, on whichever backend."""
+    """SIGHUP changes the tasks, on each backend."""
 
     scenarios = [
         (name, {'name': name}) for name in ('threading', 'eventlet', 'gevent')
@@ -586,9 +587,9 @@ spacing = 0.05
         )
         self.reload(command)
         for text in (
-            'Periodic task Two.rare changes: spacing 3600 -> 0.05',
-            'Periodic task Two.often changes: enabled True -> False',
-            'Periodic task Two.off is enabled now',
+            'Periodic task Two.rare changed: spacing 3600 -> 0.05',
+            'Periodic task Two.often changed: enabled True -> False',
+            'Periodic task Two.off is now enabled',
         ):
             self.assertIn(text, command.stderr)
         for _time in range(3):
@@ -599,7 +600,7 @@ spacing = 0.05
         command.expect('rare')
         command.expect('rare')
         self.assertEqual(often['runs'], self.tasks()['Two.often']['runs'])
-        # And back, by leaving it out.
+        # Back to the decorator, by removing the groups.
         self.write_conf('')
         self.reload(command, 2)
         self.assertIn('spacing 0.05 -> 3600', command.stderr)
@@ -614,11 +615,11 @@ spacing = 0.05
         command = self.run_service('Held')
         command.expect('first started')
         second = self.await_status('Held.second', activity='waiting')
-        self.assertIn('held, by Held.first', second['reason'])
+        self.assertIn('busy with Held.first', second['reason'])
         self.write_conf('', workers=2)
         self.reload(command)
         self.assertIn(
-            'The workers of the periodic tasks change: 1 -> 2', command.stderr
+            'Workers for periodic tasks changed: 1 -> 2', command.stderr
         )
         command.expect('second started')
         self.write('first', '')
@@ -632,13 +633,13 @@ spacing = 0.05
         command.expect('second started')
         self.write_conf('', workers=1)
         self.reload(command)
-        self.assertIn('change: 2 -> 1', command.stderr)
+        self.assertIn('changed: 2 -> 1', command.stderr)
         self.write('second', '')
         command.expect('second ended')
-        # The one that is left is held.
+        # The only worker left is busy.
         self.ctl('run', 'second')
         second = self.await_status('Held.second', activity='waiting')
-        self.assertIn('held, by Held.first', second['reason'])
+        self.assertIn('busy with Held.first', second['reason'])
         self.write('first', '')
         command.expect('first ended')
         command.expect('second ended')
@@ -650,17 +651,19 @@ spacing = 0.05
         self.write_conf('[periodic_task:Held.second]\ntimeout = 0.1\n')
         self.reload(command)
         self.assertIn(
-            'Held.second changes: timeout 0.0 -> 0.1', command.stderr
+            'Held.second changed: timeout 0.0 -> 0.1', command.stderr
         )
-        # It is for runs that start after that.
+        # The timeout applies to runs that start after the reload.
         self.write('second', '')
         command.expect('second ended')
         os.unlink(os.path.join(self.directory, 'second'))
         self.ctl('run', 'second')
         command.expect('second started')
-        command.expect_error('Held.second is over its timeout of 0.1 seconds')
+        command.expect_error(
+            'Held.second has exceeded its timeout of 0.1 seconds'
+        )
         command.expect_error('in hold\n')
-        self.assertNotIn('Held.first is over', command.stderr)
+        self.assertNotIn('Held.first has exceeded', command.stderr)
         self.write('first', '')
         self.write('second', '')
         second = self.await_status('Held.second', runs=2)
@@ -669,18 +672,18 @@ spacing = 0.05
 
 
 class TestWrongFiles(CtlTestCase):
-    """What a file gets wrong, at SIGHUP and at the start."""
+    """Invalid configuration files, at the start and at SIGHUP."""
 
-    def reload_in_vain(self, command, times=1):
+    def reload_fails(self, command, times=1):
         command.send(signal.SIGHUP)
-        command.expect_error('The configuration cannot be read again', times)
+        command.expect_error('The configuration could not be reloaded', times)
 
     def test_broken_file(self):
         self.write_conf('[periodic_task:Two.rare]\nspacing = 1800\n')
         command = self.run_service('Two', '--log-file', 'log')
         command.expect('rare')
         self.write('service.conf', '[periodic_task:Two.rare\nspacing = 1\n')
-        self.reload_in_vain(command)
+        self.reload_fails(command)
         self.assertIn('service.conf', command.stderr)
         command.expect('often')
         # The client reads the broken file, too.
@@ -689,7 +692,7 @@ class TestWrongFiles(CtlTestCase):
         )
         self.assertEqual(1800, json.loads(out)[0]['spacing'])
         os.unlink(self.conf_file)
-        self.reload_in_vain(command, 2)
+        self.reload_fails(command, 2)
         command.expect('often')
         self.write_conf('[periodic_task:Two.rare]\nspacing = 0.05\n')
         self.reload(command)
@@ -697,7 +700,7 @@ class TestWrongFiles(CtlTestCase):
         command.expect('rare')
         with open(os.path.join(self.directory, 'log')) as f:
             log = f.read()
-        self.assertRegex(log, r'ERROR .* configuration cannot be read again')
+        self.assertRegex(log, r'ERROR .* configuration could not be reloaded')
         self.end(command)
 
     def test_wrong_value_in_one_group(self):
@@ -723,14 +726,13 @@ spacing = {1000 + times}
             command.expect('often')
         with open(os.path.join(self.directory, 'log')) as f:
             log = f.read()
-        self.assertEqual(
-            4, log.count('Periodic task Two.often stays as it was'), log
-        )
-        self.assertRegex(log, 'ERROR .* task Two.often stays as it was')
+        unchanged = 'The settings of periodic task Two.often are unchanged'
+        self.assertEqual(4, log.count(unchanged), log)
+        self.assertRegex(log, f'ERROR .* {unchanged}')
         self.write_conf('[periodic_task:Two.often]\nspacing = 7200\n')
         self.reload(command, 5)
         self.assertIn(
-            'Two.often changes: spacing 0.05 -> 7200', command.stderr
+            'Two.often changed: spacing 0.05 -> 7200', command.stderr
         )
         self.end(command)
 
@@ -741,14 +743,14 @@ spacing = {1000 + times}
             self.write_conf('', workers=value)
             self.reload(command, times + 1)
             command.expect_error(
-                'keeps to [oslo_periodic] workers = 8', times + 1
+                'keeps using [oslo_periodic] workers = 8', times + 1
             )
             command.expect('often')
             self.succeed('ctl', 'health', '--socket', self.socket)
-        self.assertNotIn('The workers of', command.stderr)
+        self.assertNotIn('Workers for', command.stderr)
         self.write_conf('', workers=3)
         self.reload(command, 4)
-        self.assertIn('change: 8 -> 3', command.stderr)
+        self.assertIn('changed: 8 -> 3', command.stderr)
         self.end(command)
 
     def test_wrong_default(self):
@@ -756,12 +758,14 @@ spacing = {1000 + times}
         command.expect('rare')
         self.write_conf('', default_overlap='perhaps')
         self.reload(command)
-        command.expect_error('keeps to [oslo_periodic] default_overlap = skip')
+        command.expect_error(
+            'keeps using [oslo_periodic] default_overlap = skip'
+        )
         command.expect('often')
         self.write_conf('', default_overlap='queue')
         self.reload(command, 2)
         self.assertIn(
-            'Two.often changes: overlap skip -> queue', command.stderr
+            'Two.often changed: overlap skip -> queue', command.stderr
         )
         self.assertEqual('queue', self.tasks()['Two.rare']['overlap'])
         self.end(command)
@@ -805,24 +809,24 @@ timeout = 1
         self.end(command)
         with open(os.path.join(self.directory, 'log')) as f:
             warnings = [line for line in f if 'WARNING' in line]
-        for group, says in (
+        for group, text in (
             ('[periodic_task:Two.oftn]', 'mean [periodic_task:Two.often]?'),
-            ('[periodic_task:Two.rare] of', 'spacin, which'),
-            ('[periodic_task:Two.rare] of', 'mean spacing?'),
-            ('[periodic_task:Two.rare] of', 'mean timeout?'),
+            ('[periodic_task:Two.rare] sets', 'spacin, which'),
+            ('[periodic_task:Two.rare] sets', 'mean spacing?'),
+            ('[periodic_task:Two.rare] sets', 'mean timeout?'),
             ('[periodic_task:Tow.often]', 'mean [periodic_task:Two.often]?'),
         ):
             self.assertTrue(
-                any(group in line and says in line for line in warnings),
+                any(group in line and text in line for line in warnings),
                 f'{group}: {warnings}',
             )
-        # Names of groups are not case-sensitive, and the file may be shared
-        # with others who have another class.
+        # Names of groups are not case-sensitive. A group of a class that is
+        # not similar to one of this process may belong to another process.
         self.assertEqual(4, len(warnings), warnings)
 
 
 class TestSignals(testscenarios.WithScenarios, CtlTestCase):
-    """How a service ends, on whichever backend."""
+    """How a service ends, on each backend."""
 
     scenarios = [
         (name, {'name': name}) for name in ('threading', 'eventlet', 'gevent')
@@ -837,8 +841,8 @@ class TestSignals(testscenarios.WithScenarios, CtlTestCase):
         command = self.run_service('Held')
         command.expect('second started')
         command.send(signal.SIGTERM)
-        command.expect_error('Ending because of SIGTERM')
-        # It can be watched while it ends.
+        command.expect_error('Received SIGTERM: stopping')
+        # ctl still works while the service waits.
         self.await_status('Held.second', activity='running')
         self.write('first', '')
         command.expect('first ended')
@@ -853,11 +857,11 @@ class TestSignals(testscenarios.WithScenarios, CtlTestCase):
         command = self.run_service('Held')
         command.expect('second started')
         command.send(signal.SIGTERM)
-        command.expect_error('Ending because of SIGTERM')
+        command.expect_error('Received SIGTERM: stopping')
         self.await_stopping('first')
         start = time.monotonic()
         command.send(signal.SIGTERM)
-        command.expect_error('Ending at once because of another SIGTERM')
+        command.expect_error('Received SIGTERM while stopping')
         for task in ('first', 'second'):
             command.expect_error(f'Held.{task} is still running after')
         self.check_ends(command, start)
@@ -870,9 +874,9 @@ class TestSignals(testscenarios.WithScenarios, CtlTestCase):
         self.ctl('stop')
         start = time.monotonic()
         command.send(signal.SIGTERM)
-        command.expect_error('Ending because of SIGTERM')
+        command.expect_error('Received SIGTERM: stopping')
         command.send(signal.SIGINT)
-        command.expect_error('Ending at once because of another SIGINT')
+        command.expect_error('Received SIGINT while stopping')
         self.check_ends(command, start)
 
     def test_graceful_stop_timeout(self):
@@ -887,7 +891,7 @@ class TestSignals(testscenarios.WithScenarios, CtlTestCase):
         self.assertRegex(
             command.stderr,
             r'Periodic task Held\.second is still running after \d+\.\d '
-            r'seconds: .*\. It was at:\n(.*\n)*.*operated\.py".* in second\n',
+            r'seconds: .*\. Stack:\n(.*\n)*.*operated\.py".* in second\n',
         )
         self.assertIn("self.hold('second')", command.stderr)
         self.assertNotIn('Held.first is still', command.stderr)
@@ -896,7 +900,7 @@ class TestSignals(testscenarios.WithScenarios, CtlTestCase):
         command = self.run_service('Held')
         command.expect('second started')
         command.send(signal.SIGTERM)
-        command.expect_error('Ending because of SIGTERM')
+        command.expect_error('Received SIGTERM: stopping')
         self.write_conf('', workers=1, graceful_stop_timeout=1)
         self.reload(command)
         self.write('first', '')

@@ -124,7 +124,7 @@ class TestDemo(testscenarios.WithScenarios, _TestCase):
         self.assertEqual([(len(failed),)], runs)
 
     def check_grid(self):
-        """Each task was due at whole spacings after it was due at first."""
+        """Each task is due at whole spacings after its first due time."""
         due = {}
         for task, started, lateness, duration in self.select(
             'SELECT task, started, lateness, duration FROM run ORDER BY rowid'
@@ -132,7 +132,7 @@ class TestDemo(testscenarios.WithScenarios, _TestCase):
             self.assertTrue(0 <= lateness < 3, (task, lateness))
             self.assertGreaterEqual(duration, 0)
             due.setdefault(task, []).append(started - lateness)
-        # What ran at once has its grid from the start of that run on.
+        # A task that runs immediately has its grid from its first run on.
         for task in ('processes', 'disks', 'backup'):
             for time in due[task]:
                 self.assertAlmostEqual(
@@ -166,15 +166,15 @@ class TestDemo(testscenarios.WithScenarios, _TestCase):
             self.database, '--backend', self.chosen, '--fails', 'backup'
         )
         self.assertEqual(0, good.returncode, good.stderr)
-        self.assertIn(f'On the backend {self.chosen}', good.stdout)
-        self.assertIn('disabled, never ran', good.stdout)
+        self.assertIn(f'Backend {self.chosen}: ', good.stdout)
+        self.assertIn('disabled, did not run', good.stdout)
         self.assertIn('FileNotFoundError', good.stdout)
         missing = str(self.folder / 'missing')
         for line in good.stdout.splitlines():
             self.assertLessEqual(len(line.replace(missing, '')), 100, line)
         bad = run_report(self.database, '--backend', 'gevent')
         self.assertEqual(1, bad.returncode)
-        self.assertIn('the service never ran on gevent', bad.stderr)
+        self.assertIn('the service did not run on gevent', bad.stderr)
         self.assertIn(f'backup on {self.chosen} failed', bad.stderr)
 
 
@@ -182,7 +182,7 @@ class TestReport(_TestCase):
     def test_no_database(self):
         done = run_report(self.database)
         self.assertEqual(1, done.returncode)
-        self.assertEqual(f'There is no {self.database}\n', done.stderr)
+        self.assertEqual(f'{self.database} does not exist\n', done.stderr)
 
 
 class TestHostAudit(_TestCase):
@@ -207,9 +207,9 @@ class TestHostAudit(_TestCase):
         self.audit.run_periodic_tasks(None)
 
     def test_lateness(self):
-        """It counts from when the task was due, boundaries missed or not.
+        """It counts from the due time, even if boundaries were missed.
 
-        What runs at once is due at its first tick.
+        A task that runs immediately is due at the first tick.
         """
         self.tick(0.5)  # At once, so the grid is 0.5, 4.5, 8.5, ...
         self.tick(4.25)  # 4.75
@@ -218,7 +218,7 @@ class TestHostAudit(_TestCase):
         self.tick(3)  # 20.5, on the grid again
         self.assertEqual([0, 0.25, 0, 5, 0], self.lateness('load'))
 
-    def test_held_up_by_another_task(self):
+    def test_delayed_by_another_task(self):
         self.useFixture(
             fixtures.MockPatchObject(
                 host, 'disks', lambda: self.clock.advance(7) or ()
@@ -267,7 +267,7 @@ class TestHostAudit(_TestCase):
 
 
 class TestMakefile(_TestCase):
-    """Says what is missing, before anything else."""
+    """The Makefile reports what is missing before it does anything."""
 
     def setUp(self):
         super().setUp()

@@ -10,9 +10,9 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The command oslo-periodic in a process and a directory of its own.
+"""Run the command oslo-periodic in a separate process and directory.
 
-What it prints is read through a pipe, with a deadline.
+Its output is read through a pipe, with a deadline.
 """
 
 import os
@@ -45,13 +45,13 @@ SERVICES = """
             super().__init__(conf)
 
         def say(self, *words):
-            # In one piece, as tasks may say something at the same time.
+            # One write, because tasks may print at the same time.
             sys.stdout.write(' '.join(words) + '\\n')
             sys.stdout.flush()
 
 
     class Idle(Base):
-        '''Has nothing to do once it has started.'''
+        '''Runs its only task once, at the start.'''
 
         @periodic_task.periodic_task(spacing=3600, run_immediately=True)
         def tell(self, context):
@@ -59,7 +59,7 @@ SERVICES = """
 
 
     class Frequent(Base):
-        '''Prints an option, again and again.'''
+        '''Prints an option repeatedly.'''
 
         @periodic_task.periodic_task(spacing=0.05, run_immediately=True)
         def tell(self, context):
@@ -67,7 +67,7 @@ SERVICES = """
 
 
     class Slow(Base):
-        '''Has a task that runs until a file is there.'''
+        '''Has a task that runs until a file exists.'''
 
         @periodic_task.periodic_task(spacing=3600, run_immediately=True)
         def wait(self, context):
@@ -94,7 +94,7 @@ SERVICES = """
 
 
 class Command:
-    """The running command, whose output is read with a deadline."""
+    """A running command; reading its output has a deadline."""
 
     def __init__(self, arguments, directory, environment):
         self._process = subprocess.Popen(
@@ -135,7 +135,7 @@ class Command:
                 self._open.discard(descriptor)
 
     def expect(self, line):
-        """Wait until the command prints a line after those waited for."""
+        """Wait for a line of stdout, after the last one waited for."""
         end = time.monotonic() + base.TIMEOUT
         while True:
             found = self.stdout.find(f'{line}\n', self._seen)
@@ -147,12 +147,17 @@ class Command:
             self._read_more(end)
 
     def expect_error(self, text, times=1):
-        """Wait until a text is on stderr so many times."""
+        """Wait until stderr contains a text this many times."""
         end = time.monotonic() + base.TIMEOUT
         while self.stderr.count(text) < times:
             if not self._open:
-                raise AssertionError(f'never said {text}: {self.stderr}')
+                raise AssertionError(f'never logged {text}: {self.stderr}')
             self._read_more(end)
+
+    def close_stdout(self):
+        """Close the pipe that the command prints to."""
+        self._open.discard(self._stdout)
+        self._process.stdout.close()
 
     def send(self, number):
         self._process.send_signal(number)
@@ -173,7 +178,7 @@ class Command:
 
 
 class CommandTestCase(base.TestCase):
-    """Writes the services into a directory, and runs the command there."""
+    """Writes the services to a directory and runs the command there."""
 
     def setUp(self):
         super().setUp()
@@ -182,7 +187,7 @@ class CommandTestCase(base.TestCase):
 
     def write(self, name, text):
         path = os.path.join(self.directory, name)
-        # In one step, so that nobody reads half of it.
+        # Atomically, so that the command never reads half of the file.
         with open(f'{path}.new', 'w') as f:
             f.write(textwrap.dedent(text))
         os.rename(f'{path}.new', path)
