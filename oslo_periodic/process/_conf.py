@@ -12,11 +12,11 @@
 
 """How a ConfigOpts gets into a worker.
 
-Most pickle, from oslo.config 10.6 on. Where one does not (nova's has lambdas
-for option types), it travels by what made it: project, arguments, files and
-overrides. The worker makes it again; by then the service's modules, which
-the class of the instance is imported from, have registered their options
-there. Mutate hooks are lost in either case.
+Most can be pickled, from oslo.config 10.6 on. One that cannot (nova's has
+lambdas for option types) is sent as what it was made from: project,
+arguments, files and overrides. The worker makes it again from these; by then
+the modules of the service, from which the class of the instance is imported,
+have registered their options there. Mutate hooks are lost in either case.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Any
 
 from oslo_config import cfg
 
-#: What ``cfg.CONF`` was last made from in this worker.
+#: The pickle from which ``cfg.CONF`` was last made in this worker.
 _applied: bytes | None = None
 
 
@@ -52,7 +52,7 @@ def _restore(data: bytes, is_global: bool) -> Any:
         known = list(_infos(cfg.CONF))
         pickle.loads(data)  # noqa: S301
         _applied = data
-        # The parent may lack what a task has imported here.
+        # A task may have imported a module here that the parent has not.
         for group, _name, info in known:
             _register(cfg.CONF, group, info['opt'], False)
     return cfg.CONF
@@ -83,7 +83,7 @@ def _register(conf: Any, group: str | None, opt: Any, is_cli: bool) -> None:
     try:
         conf.register_opt(opt, group=group, cli=is_cli)
     except (cfg.DuplicateOptError, cfg.ArgsAlreadyParsedError):
-        pass  # The modules that were imported here know better.
+        pass  # The modules that were imported here have registered it.
 
 
 def _set(setter: Any, name: str, value: Any, group: str | None) -> None:
@@ -94,10 +94,10 @@ def _set(setter: Any, name: str, value: Any, group: str | None) -> None:
 
 
 def _recipe(conf: cfg.ConfigOpts) -> dict[str, Any]:
-    """Write down what made a ConfigOpts, as far as it pickles.
+    """Return what a ConfigOpts was made from, if it can be pickled.
 
-    oslo.config has no public way to ask for the arguments and the options,
-    so this reads the attributes that its own export_state reads.
+    oslo.config has no public way to get the arguments and the options, so
+    this reads the attributes that its own export_state reads.
     """
     setup = {
         name: getattr(conf, name, None)

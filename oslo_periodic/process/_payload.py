@@ -71,8 +71,8 @@ class Payload:
         if function is None:
             raise LookupError(
                 f'{type(instance).__qualname__} has no periodic task '
-                f'{call.name!r} in a worker process: see that its module '
-                'defines it there, too, or add it with add_periodic_task'
+                f'{call.name!r} in a worker process: its module must define '
+                'the task there, too, or add it with add_periodic_task'
             )
         return LoadedTask(function, instance, context, tasks, call.watch)
 
@@ -157,7 +157,7 @@ def dump(tasks: Tasks, instance: object, context: object) -> Payload:
     if _main.importing:
         raise exceptions.WorkerStartError(
             'the main program runs periodic tasks in parallel while a '
-            'worker process imports it: put what it runs below '
+            'worker process imports it: put the code that it runs below '
             "if __name__ == '__main__'"
         )
     try:
