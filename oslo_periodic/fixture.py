@@ -17,9 +17,8 @@ They need the package fixtures: ``pip install 'oslo.periodic[fixtures]'``.
 
 from __future__ import annotations
 
-from typing import Any
-
 from oslo_periodic import backends
+from oslo_periodic.backends import base
 from oslo_periodic import periodic_task
 
 try:
@@ -83,7 +82,7 @@ class BackendFixture(fixtures.Fixture):
     The backend is selected but not in use yet, as in a new process.
     """
 
-    def __init__(self, backend: Any = None) -> None:
+    def __init__(self, backend: str | base.Backend | None = None) -> None:
         """Choose the backend.
 
         :param backend: the name, or an instance of

@@ -21,6 +21,7 @@ have registered their options there. Mutate hooks are lost in either case.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Iterator
 import pickle
 from typing import Any
@@ -31,7 +32,7 @@ from oslo_config import cfg
 _applied: bytes | None = None
 
 
-def reduce(obj: Any) -> Any:
+def reduce(obj: object) -> object:
     """Reduce a ConfigOpts; for a pickler's ``reducer_override``."""
     if not isinstance(obj, cfg.ConfigOpts):
         return NotImplemented
@@ -43,11 +44,12 @@ def reduce(obj: Any) -> Any:
         return _remake, (recipe, is_global)
 
 
-def _restore(data: bytes, is_global: bool) -> Any:
+def _restore(data: bytes, is_global: bool) -> cfg.ConfigOpts:
     global _applied
 
     if not is_global:
-        return pickle.loads(data)  # noqa: S301
+        conf: cfg.ConfigOpts = pickle.loads(data)  # noqa: S301
+        return conf
     if data != _applied:
         known = list(_infos(cfg.CONF))
         pickle.loads(data)  # noqa: S301
@@ -79,14 +81,18 @@ def _remake(data: bytes, is_global: bool) -> cfg.ConfigOpts:
     return conf
 
 
-def _register(conf: Any, group: str | None, opt: Any, is_cli: bool) -> None:
+def _register(
+    conf: cfg.ConfigOpts, group: str | None, opt: cfg.Opt, is_cli: bool
+) -> None:
     try:
         conf.register_opt(opt, group=group, cli=is_cli)
     except (cfg.DuplicateOptError, cfg.ArgsAlreadyParsedError):
         pass  # The modules that were imported here have registered it.
 
 
-def _set(setter: Any, name: str, value: Any, group: str | None) -> None:
+def _set(
+    setter: Callable[..., None], name: str, value: object, group: str | None
+) -> None:
     try:
         setter(name, value, group=group)
     except (cfg.NoSuchOptError, cfg.NoSuchGroupError):
@@ -127,7 +133,7 @@ def _infos(conf: Any) -> Iterator[tuple[str | None, str, dict[str, Any]]]:
             yield group.name, name, info
 
 
-def _pickles(value: Any) -> bool:
+def _pickles(value: object) -> bool:
     try:
         pickle.dumps(value)
     except Exception:

@@ -80,7 +80,7 @@ class ForwardingHandler(logging.Handler):
         return {key: _sendable(v) for key, v in vars(record).items()}
 
 
-def _sendable(value: Any) -> Any:
+def _sendable(value: object) -> object:
     if value is None or isinstance(value, str | int | float):
         return value
     try:

@@ -62,7 +62,7 @@ class Payload:
         :returns: what runs it.
         :raises LookupError: if the instance has no such task here.
         """
-        reader = _wire.Reader(self.data)
+        reader = _wire.BufferReader(self.data)
         try:
             tasks, instance, context = _Unpickler(reader, self.main).load()
         finally:
@@ -83,8 +83,8 @@ class LoadedTask:
     def __init__(
         self,
         function: Callable[[Any, Any], Any],
-        instance: Any,
-        context: Any,
+        instance: object,
+        context: object,
         tasks: Tasks,
         watch: bool,
     ) -> None:
@@ -131,7 +131,7 @@ class LoadedTask:
 class _Unpickler(pickle.Unpickler):
     """Imports the program's main module when an object needs it."""
 
-    def __init__(self, file: _wire.Reader, main: dict[str, str]) -> None:
+    def __init__(self, file: _wire.BufferReader, main: dict[str, str]) -> None:
         super().__init__(file)
         self._main = main
 
