@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What can go wrong, told apart by class."""
+"""The errors of oslo.periodic, one class for each kind."""
 
 
 class PeriodicError(Exception):
@@ -18,7 +18,7 @@ class PeriodicError(Exception):
 
 
 class InvalidPeriodicTaskArg(PeriodicError):
-    """A periodic task was described wrongly."""
+    """A periodic task has invalid arguments."""
 
 
 class BackendError(PeriodicError):
@@ -42,15 +42,15 @@ class BackendNameConflict(BackendError):
 
 
 class BackendAlreadySelected(BackendError):
-    """Another backend is chosen, and it is too late to change."""
+    """Another backend is in use already."""
 
 
 class BackendChoiceConflict(BackendError):
-    """Two places that both have a say name different backends."""
+    """The environment and the configuration name different backends."""
 
 
 class UnsupportedBackendError(BackendError):
-    """The selected backend cannot do what was asked of it."""
+    """The selected backend lacks a capability that the call needs."""
 
 
 class RunnerError(PeriodicError):
@@ -58,25 +58,25 @@ class RunnerError(PeriodicError):
 
 
 class ProcessError(PeriodicError):
-    """Base of the errors of the spawn pool."""
+    """Base of the errors of process pools."""
 
 
 class NotPicklableError(ProcessError):
-    """Something that a worker needs cannot be pickled."""
+    """A value that a worker process needs cannot be pickled."""
 
 
 class WorkerStartError(ProcessError):
-    """No worker could be started, or it cannot load what it has to run."""
+    """No worker process could be started, or it could not load its task."""
 
 
 class WorkerDied(ProcessError):
-    """The worker of a task died while it ran."""
+    """The worker process of a task died while the task ran."""
 
     def __init__(self, task: str, seconds: float, reason: str) -> None:
         super().__init__(task, seconds, reason)
         self.task = task
         self.seconds = seconds
-        #: The signal that killed it, or its exit code, in words.
+        #: Which signal killed it, or its exit code, as a text.
         self.reason = reason
 
     def __str__(self) -> str:
@@ -87,13 +87,13 @@ class WorkerDied(ProcessError):
 
 
 class TaskTimeout(ProcessError):
-    """A task ran for longer than it may, and was ended."""
+    """A task was ended, because it exceeded its timeout or by request."""
 
     def __init__(self, task: str, seconds: float, stack: str) -> None:
         super().__init__(task, seconds, stack)
         self.task = task
         self.seconds = seconds
-        #: Where it stood, as faulthandler writes it; may be empty.
+        #: Its stack when it was ended, as faulthandler writes it, or empty.
         self.stack = stack
 
     def __str__(self) -> str:

@@ -17,9 +17,8 @@ They need the package fixtures: ``pip install 'oslo.periodic[fixtures]'``.
 
 from __future__ import annotations
 
-from typing import Any
-
 from oslo_periodic import backends
+from oslo_periodic.backends import base
 from oslo_periodic import periodic_task
 
 try:
@@ -35,8 +34,8 @@ except ModuleNotFoundError as exc:
 class ClockFixture(fixtures.Fixture):
     """Stop the clock of the periodic tasks; the test moves it.
 
-    Use it before the instance is made whose tasks are to follow it. What
-    else reads the time of day or a monotonic clock is left alone::
+    Use it before the test makes the instance whose tasks follow the clock.
+    Other code that reads the time is not affected::
 
         clock = self.useFixture(fixture.ClockFixture())
         manager = Manager(conf)
@@ -47,8 +46,8 @@ class ClockFixture(fixtures.Fixture):
     def __init__(self, start: float = 1000.0, jitter: float = 0.0) -> None:
         """Describe the clock.
 
-        :param start: what it shows at first, in seconds.
-        :param jitter: how much of the jitter of up to 5% of a spacing is
+        :param start: the time at first, in seconds.
+        :param jitter: which part of the jitter, at most 5% of a spacing, is
             added to each run, from 0 to 1; 0 keeps runs on their grid.
         """
         super().__init__()
@@ -62,29 +61,29 @@ class ClockFixture(fixtures.Fixture):
             )
 
     def now(self) -> float:
-        """Return what the clock shows."""
+        """Return the time of the clock, in seconds."""
         return self.time
 
     def random(self) -> float:
-        """Return the jitter, in the place of :func:`random.random`."""
+        """Return the jitter, instead of :func:`random.random`."""
         return self.jitter
 
     def advance(self, seconds: float) -> None:
-        """Move the clock on.
+        """Move the clock forward.
 
-        :param seconds: how far; negative moves it back.
+        :param seconds: how far; a negative number moves it back.
         """
         self.time += seconds
 
 
 class BackendFixture(fixtures.Fixture):
-    """Select a backend for one test, and restore what was.
+    """Select a backend for one test, and restore the selection after it.
 
-    The backend is then chosen and not yet in use, as in a new process.
+    The backend is selected but not in use yet, as in a new process.
     """
 
-    def __init__(self, backend: Any = None) -> None:
-        """Name the backend.
+    def __init__(self, backend: str | base.Backend | None = None) -> None:
+        """Choose the backend.
 
         :param backend: the name, or an instance of
             :class:`~oslo_periodic.backends.base.Backend`; None chooses as a

@@ -61,29 +61,29 @@ class Tasks:
         return CALLS.get(name)
 
 
-def note_context(self: Instance, context: Any) -> None:
+def note_context(self: Instance, context: object) -> None:
     self.note('context', context)
 
 
-def note_size(self: Instance, context: Any) -> None:
+def note_size(self: Instance, context: str) -> None:
     self.note('size', len(context), context[:1], context[-1:])
 
 
-def note_pid(self: Instance, context: Any) -> None:
+def note_pid(self: Instance, context: object) -> None:
     self.note('pid', os.getpid())
 
 
-def count_up(self: Instance, context: Any) -> None:
+def count_up(self: Instance, context: object) -> None:
     self.count += 1
     self.note('count', self.count)
 
 
-def change(self: Instance, context: Any) -> None:
+def change(self: Instance, context: object) -> None:
     self.count += 1
     self.fresh = True
 
 
-def meet(self: Instance, context: Any) -> None:
+def meet(self: Instance, context: object) -> None:
     """Wait until two calls are here."""
     self.note('here')
     end = time.monotonic() + self.patience
@@ -93,13 +93,13 @@ def meet(self: Instance, context: Any) -> None:
         time.sleep(0.01)
 
 
-def work(self: Instance, context: Any) -> None:
+def work(self: Instance, context: object) -> None:
     self.note('+')
     time.sleep(_MOMENT)
     self.note('-')
 
 
-def fail(self: Instance, context: Any) -> None:
+def fail(self: Instance, context: object) -> None:
     raise ValueError('on purpose')
 
 
@@ -110,27 +110,27 @@ class Awkward(Exception):
         super().__init__(f'{one} {two}')
 
 
-def fail_awkwardly(self: Instance, context: Any) -> None:
+def fail_awkwardly(self: Instance, context: object) -> None:
     raise Awkward('cannot', 'travel')
 
 
-def fail_with_a_lock(self: Instance, context: Any) -> None:
+def fail_with_a_lock(self: Instance, context: object) -> None:
     raise ValueError('has a lock', threading.Lock())
 
 
-def exit_system(self: Instance, context: Any) -> None:
+def exit_system(self: Instance, context: object) -> None:
     raise SystemExit(3)
 
 
-def interrupt(self: Instance, context: Any) -> None:
+def interrupt(self: Instance, context: object) -> None:
     raise KeyboardInterrupt('by a task')
 
 
-def die(self: Instance, context: Any) -> None:
+def die(self: Instance, context: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def hang(self: Instance, context: Any) -> None:
+def hang(self: Instance, context: object) -> None:
     self.note('pid', os.getpid())
     time.sleep(3600)
 
@@ -160,5 +160,5 @@ CALLS: dict[str, Callable[[Instance, Any], None]] = {
 class Poison:
     """A context that ends the process that unpickles it."""
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> tuple[Callable[[int], object], tuple[int]]:
         return os._exit, (5,)

@@ -15,7 +15,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from oslo_periodic._conformance import _rules
 from oslo_periodic._conformance import _tasks
@@ -49,11 +48,11 @@ class RunnerRules(_tasks.TaskSuite):
         quick: list[int] = []
         patience = self.patience
 
-        def wait(self: Any, context: Any) -> None:
+        def wait(self: object, context: object) -> None:
             slow.append(1)
             gate.wait(patience)
 
-        def count(self: Any, context: Any) -> None:
+        def count(self: object, context: object) -> None:
             quick.append(1)
             if len(quick) == 3:
                 enough.set()
@@ -81,7 +80,7 @@ class RunnerRules(_tasks.TaskSuite):
         ended = self._gate()
         patience = self.patience
 
-        def wait(self: Any, context: Any) -> None:
+        def wait(self: object, context: object) -> None:
             started.set()
             try:
                 runner.cancel_event().wait(patience * 2)

@@ -28,7 +28,7 @@ class TaskSuite(_rules.BackendSuite):
 
     def _tasks(
         self, *functions: Callable[[Any, Any], Any], **policy: Any
-    ) -> Any:
+    ) -> periodic_task.PeriodicTasks:
         conf = cfg.ConfigOpts()
         conf([], project='conformance', use_env=False, default_config_files=[])
         tasks = periodic_task.PeriodicTasks(conf)

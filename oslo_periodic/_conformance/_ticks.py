@@ -73,7 +73,7 @@ class TickRules(_tasks.TaskSuite):
     def test_tick_is_ended(self) -> None:
         ran: list[int] = []
 
-        def leave(self: Any, context: Any) -> None:
+        def leave(self: object, context: object) -> None:
             raise SystemExit('on purpose')
 
         with backends.override(self.backend):
@@ -92,7 +92,7 @@ class TickRules(_tasks.TaskSuite):
         ran: list[str] = []
         patience = self.patience
 
-        def slow(self: Any, context: Any) -> None:
+        def slow(self: object, context: object) -> None:
             ran.append('slow')
             started.set()
             gate.wait(patience)

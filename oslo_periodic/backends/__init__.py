@@ -43,12 +43,15 @@ if TYPE_CHECKING:
     from oslo_periodic.backends import _listing
     from oslo_periodic.backends import base
 
+#: The entry-point group in which a distribution names its backends.
 GROUP = _loading.GROUP
 names = _loading.names
 check_name = _loading.check_name
 load = _loading.load
 
+#: The environment variable, in oslo.config's spelling of the option.
 ENVIRONMENT_VARIABLE = _selection.ENVIRONMENT_VARIABLE
+#: The value of the option that selects the backend automatically.
 AUTO = _selection.AUTO
 Choice = _selection.Choice
 Selector = _selection.Selector

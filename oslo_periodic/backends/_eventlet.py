@@ -35,11 +35,11 @@ class EventletBackend(base.Backend):
     )
 
     def sleep(self, seconds: float) -> None:
-        """Switch to the hub, for so many seconds at least."""
+        """Switch to the hub for at least this many seconds."""
         eventlet.sleep(seconds)
 
     def event(self) -> base.Event:
-        """Make an event that is green whether or not threads are patched."""
+        """Make an event that is green even if threads are not patched."""
         event: base.Event = green_threading.Event()
         return event
 
@@ -57,19 +57,19 @@ class EventletBackend(base.Backend):
 
     def kill(self, call: futures.Future[Any]) -> None:
         """Raise GreenletExit in the green thread of a call."""
-        # What has not started would never tell of its end if it was killed.
+        # A green thread that is killed before it starts sets no future.
         if isinstance(call, _GreenFuture) and not call.cancel():
             call.thread.kill()
 
 
 class _GreenFuture(base.EventFuture):
-    """The future of a call that has a green thread of its own."""
+    """The future of a call, with the green thread that runs it."""
 
     thread: Any
 
 
 class _GreenExecutor(futures.Executor):
-    """A green thread for each call; a semaphore bounds how many run."""
+    """A green thread for each call; a semaphore limits how many run."""
 
     def __init__(
         self, workers: int, make_event: Callable[[], base.Event]
@@ -102,7 +102,7 @@ class _GreenExecutor(futures.Executor):
             with self._free:
                 future.run(fn, *args, **kwargs)
         finally:
-            # Also where the green thread was killed in the queue.
+            # The green thread may have been killed in the queue.
             future.cancel()
             self._calls.pop(future, None)
 

@@ -222,6 +222,6 @@ def refuse_patched_threads() -> None:
 
             raise exceptions.UnsupportedBackendError(
                 f'{library} has monkey-patched the threads of this process, '
-                'where a pool of processes hangs now and then: do not patch '
+                'so a process pool would hang now and then: do not patch '
                 '"thread", or use run_periodic_tasks instead.'
             )

@@ -61,19 +61,23 @@ __all__ = [
 _FIRST_PAUSE, _LAST_PAUSE = 0.001, 0.05
 
 
-def __getattr__(name: str) -> Any:
-    """Load the protocol of process pools when it is first asked for."""
-    if name not in __all__:
-        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    from oslo_periodic.backends import _process_pool
+# A type checker must not take every name for one of this module's.
+if not TYPE_CHECKING:
 
-    value = globals()[name] = getattr(_process_pool, name)
-    return value
+    def __getattr__(name: str) -> object:
+        """Load the protocol of process pools when it is first used."""
+        if name not in __all__:
+            raise AttributeError(
+                f'module {__name__!r} has no attribute {name!r}'
+            )
+        from oslo_periodic.backends import _process_pool
 
+        value = globals()[name] = getattr(_process_pool, name)
+        return value
 
-def __dir__() -> list[str]:
-    """List the names that are not loaded yet, too."""
-    return sorted({*globals(), *__all__})
+    def __dir__() -> list[str]:
+        """List the names that are not loaded yet, too."""
+        return sorted({*globals(), *__all__})
 
 
 class Capability(enum.Enum):

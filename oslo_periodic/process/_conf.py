@@ -12,26 +12,27 @@
 
 """How a ConfigOpts gets into a worker.
 
-Most pickle, from oslo.config 10.6 on. Where one does not (nova's has lambdas
-for option types), it travels by what made it: project, arguments, files and
-overrides. The worker makes it again; by then the service's modules, which
-the class of the instance is imported from, have registered their options
-there. Mutate hooks are lost in either case.
+Most can be pickled, from oslo.config 10.6 on. One that cannot (nova's has
+lambdas for option types) is sent as what it was made from: project,
+arguments, files and overrides. The worker makes it again from these; by then
+the modules of the service, from which the class of the instance is imported,
+have registered their options there. Mutate hooks are lost in either case.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Iterator
 import pickle
 from typing import Any
 
 from oslo_config import cfg
 
-#: What ``cfg.CONF`` was last made from in this worker.
+#: The pickle from which ``cfg.CONF`` was last made in this worker.
 _applied: bytes | None = None
 
 
-def reduce(obj: Any) -> Any:
+def reduce(obj: object) -> object:
     """Reduce a ConfigOpts; for a pickler's ``reducer_override``."""
     if not isinstance(obj, cfg.ConfigOpts):
         return NotImplemented
@@ -43,16 +44,17 @@ def reduce(obj: Any) -> Any:
         return _remake, (recipe, is_global)
 
 
-def _restore(data: bytes, is_global: bool) -> Any:
+def _restore(data: bytes, is_global: bool) -> cfg.ConfigOpts:
     global _applied
 
     if not is_global:
-        return pickle.loads(data)  # noqa: S301
+        conf: cfg.ConfigOpts = pickle.loads(data)  # noqa: S301
+        return conf
     if data != _applied:
         known = list(_infos(cfg.CONF))
         pickle.loads(data)  # noqa: S301
         _applied = data
-        # The parent may lack what a task has imported here.
+        # A task may have imported a module here that the parent has not.
         for group, _name, info in known:
             _register(cfg.CONF, group, info['opt'], False)
     return cfg.CONF
@@ -79,14 +81,18 @@ def _remake(data: bytes, is_global: bool) -> cfg.ConfigOpts:
     return conf
 
 
-def _register(conf: Any, group: str | None, opt: Any, is_cli: bool) -> None:
+def _register(
+    conf: cfg.ConfigOpts, group: str | None, opt: cfg.Opt, is_cli: bool
+) -> None:
     try:
         conf.register_opt(opt, group=group, cli=is_cli)
     except (cfg.DuplicateOptError, cfg.ArgsAlreadyParsedError):
-        pass  # The modules that were imported here know better.
+        pass  # The modules that were imported here have registered it.
 
 
-def _set(setter: Any, name: str, value: Any, group: str | None) -> None:
+def _set(
+    setter: Callable[..., None], name: str, value: object, group: str | None
+) -> None:
     try:
         setter(name, value, group=group)
     except (cfg.NoSuchOptError, cfg.NoSuchGroupError):
@@ -94,10 +100,10 @@ def _set(setter: Any, name: str, value: Any, group: str | None) -> None:
 
 
 def _recipe(conf: cfg.ConfigOpts) -> dict[str, Any]:
-    """Write down what made a ConfigOpts, as far as it pickles.
+    """Return what a ConfigOpts was made from, if it can be pickled.
 
-    oslo.config has no public way to ask for the arguments and the options,
-    so this reads the attributes that its own export_state reads.
+    oslo.config has no public way to get the arguments and the options, so
+    this reads the attributes that its own export_state reads.
     """
     setup = {
         name: getattr(conf, name, None)
@@ -127,7 +133,7 @@ def _infos(conf: Any) -> Iterator[tuple[str | None, str, dict[str, Any]]]:
             yield group.name, name, info
 
 
-def _pickles(value: Any) -> bool:
+def _pickles(value: object) -> bool:
     try:
         pickle.dumps(value)
     except Exception:

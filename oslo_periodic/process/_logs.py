@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Log records from the workers to the parent's handlers."""
+"""Log records on their way from the workers to the parent's handlers."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from typing import Any
 
 from oslo_periodic.process import _wire
 
-#: Seconds for which the end of the process waits for a handler.
+#: Seconds that the end of the process waits for a handler.
 _DRAIN_TIMEOUT = 2.0
 
 
 def levels() -> dict[str, int]:
-    """Return the levels that are set in this process, by logger."""
+    """Return the level of each logger of this process that has one."""
     found = {
         name: logger.level
         for name, logger in list(logging.root.manager.loggerDict.items())
@@ -39,7 +39,7 @@ def levels() -> dict[str, int]:
 
 
 def apply_levels(wanted: dict[str, int], disabled: int) -> None:
-    """Set the levels of the parent in a worker, and no others."""
+    """Set exactly the levels of the parent in a worker."""
     for name in levels():
         if name and name not in wanted:
             logging.getLogger(name).setLevel(logging.NOTSET)
@@ -59,7 +59,7 @@ class ForwardingHandler(logging.Handler):
         self.task: str | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Send a record, with what a pipe can take of it."""
+        """Send a record; attributes that cannot be pickled become texts."""
         try:
             self._sender.send('log', pickle.dumps(self._prepare(record)))
         except Exception:
@@ -80,7 +80,7 @@ class ForwardingHandler(logging.Handler):
         return {key: _sendable(v) for key, v in vars(record).items()}
 
 
-def _sendable(value: Any) -> Any:
+def _sendable(value: object) -> object:
     if value is None or isinstance(value, str | int | float):
         return value
     try:
@@ -93,8 +93,8 @@ def _sendable(value: Any) -> Any:
 class Collector:
     """Hands records to the parent's handlers, in a thread of its own.
 
-    A handler that is stuck holds up the records behind it, and nothing else.
-    The thread is there while there are records.
+    A handler that blocks delays the records behind it, and nothing else. The
+    thread ends when no records are left.
     """
 
     def __init__(self) -> None:
@@ -104,7 +104,7 @@ class Collector:
         self._thread: threading.Thread | None = None
 
     def put(self, record: bytes) -> None:
-        """Take a record that a worker has sent."""
+        """Add a record that a worker has sent."""
         with self._lock:
             self._records.append(record)
             if self._thread is None:
@@ -114,10 +114,10 @@ class Collector:
                 try:
                     self._thread.start()
                 except RuntimeError:
-                    self._thread = None  # Later records try again.
+                    self._thread = None  # The next record retries it.
 
     def drain(self) -> None:
-        """Wait a little for the records to be handled."""
+        """Wait for the records to be handled, for a limited time."""
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(_DRAIN_TIMEOUT)
@@ -136,5 +136,5 @@ class Collector:
                     logger.handle(record)
             except Exception:
                 logging.getLogger(__name__).exception(
-                    'A record of a worker could not be handled'
+                    'A log record of a worker process could not be handled'
                 )

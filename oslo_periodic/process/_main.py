@@ -74,7 +74,7 @@ def ensure(main: dict[str, str]) -> None:
     except BaseException as exc:
         raise ImportError(
             f'the main program {main} cannot be imported in a worker process '
-            f'({type(exc).__name__}: {exc}); see that what it runs stands '
+            f'({type(exc).__name__}: {exc}); put the code that it runs '
             "below: if __name__ == '__main__'"
         ) from exc
     finally:

@@ -62,7 +62,7 @@ class Payload:
         :returns: what runs it.
         :raises LookupError: if the instance has no such task here.
         """
-        reader = _wire.Reader(self.data)
+        reader = _wire.BufferReader(self.data)
         try:
             tasks, instance, context = _Unpickler(reader, self.main).load()
         finally:
@@ -71,8 +71,8 @@ class Payload:
         if function is None:
             raise LookupError(
                 f'{type(instance).__qualname__} has no periodic task '
-                f'{call.name!r} in a worker process: see that its module '
-                'defines it there, too, or add it with add_periodic_task'
+                f'{call.name!r} in a worker process: its module must define '
+                'the task there, too, or add it with add_periodic_task'
             )
         return LoadedTask(function, instance, context, tasks, call.watch)
 
@@ -83,8 +83,8 @@ class LoadedTask:
     def __init__(
         self,
         function: Callable[[Any, Any], Any],
-        instance: Any,
-        context: Any,
+        instance: object,
+        context: object,
         tasks: Tasks,
         watch: bool,
     ) -> None:
@@ -131,7 +131,7 @@ class LoadedTask:
 class _Unpickler(pickle.Unpickler):
     """Imports the program's main module when an object needs it."""
 
-    def __init__(self, file: _wire.Reader, main: dict[str, str]) -> None:
+    def __init__(self, file: _wire.BufferReader, main: dict[str, str]) -> None:
         super().__init__(file)
         self._main = main
 
@@ -157,7 +157,7 @@ def dump(tasks: Tasks, instance: object, context: object) -> Payload:
     if _main.importing:
         raise exceptions.WorkerStartError(
             'the main program runs periodic tasks in parallel while a '
-            'worker process imports it: put what it runs below '
+            'worker process imports it: put the code that it runs below '
             "if __name__ == '__main__'"
         )
     try:

@@ -218,7 +218,7 @@ class PoolTick:
             self._todo.appendleft(job.index)
             cause = _wire.unpack_exception(rest[0])
             self._error = exceptions.WorkerStartError(
-                'a worker process cannot load what it has to run: '
+                'a worker process could not load its task: '
                 f'{type(cause).__name__}: {cause}'
             )
             self._error.__cause__ = cause
@@ -260,7 +260,7 @@ class PoolTick:
         if job.overdue:
             return exceptions.WorkerStartError(
                 f'a worker process took over {_LOAD_TIMEOUT:g} seconds to '
-                f'load what it has to run, at:\n{stack}'
+                f'load its task, at:\n{stack}'
             )
         if self._deaths == _MAX_DEATHS:
             return exceptions.WorkerStartError(

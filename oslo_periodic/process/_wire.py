@@ -31,12 +31,12 @@ _LENGTH = struct.Struct('!Q')
 
 
 class _Pickler(pickle.Pickler):
-    def reducer_override(self, obj: Any) -> Any:
+    def reducer_override(self, obj: object) -> Any:
         light = getattr(type(obj), 'reduce_for_worker', None)
         return _conf.reduce(obj) if light is None else light(obj)
 
 
-def dump(value: Any) -> bytes:
+def dump(value: object) -> bytes:
     """Pickle a value.
 
     A ConfigOpts in it is reduced by `_conf`, and an object that has a method
@@ -49,10 +49,10 @@ def dump(value: Any) -> bytes:
     return buffer.getvalue()
 
 
-class Reader:
+class BufferReader:
     """A file over a buffer; a read copies only what it returns."""
 
-    def __init__(self, buffer: Any) -> None:
+    def __init__(self, buffer: bytes | memoryview) -> None:
         self._view = memoryview(buffer)
         self._at = 0
 
@@ -62,7 +62,7 @@ class Reader:
         self._at += len(data)
         return data
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: memoryview | bytearray) -> int:
         """Fill a buffer; return the number of bytes."""
         data = self._view[self._at : self._at + len(buffer)]
         buffer[: len(data)] = data

@@ -16,7 +16,7 @@ Each worker process is a ProcessPoolExecutor of its own, because the death of
 one process breaks a whole executor.
 """
 
-from collections import deque
+import collections
 from collections.abc import Generator
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -203,7 +203,7 @@ class _Run:
         self._calls = calls
         self._settings = settings
         self._deaths = 0
-        self.todo = deque(range(len(calls)))
+        self.todo = collections.deque(range(len(calls)))
         self.busy: list[_Worker] = []
         self.error: exceptions.WorkerStartError | None = None
 

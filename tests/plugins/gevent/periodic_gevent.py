@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Green threads of gevent: a hub that oslo.periodic does not know."""
+"""Green threads of gevent: the backend of a third party."""
 
 from collections.abc import Callable
 from concurrent import futures
@@ -33,7 +33,7 @@ class GeventBackend(base.Backend):
     )
 
     def sleep(self, seconds: float) -> None:
-        """Switch to the hub, for so many seconds at least."""
+        """Switch to the hub for at least this many seconds."""
         gevent.sleep(seconds)
 
     def event(self) -> base.Event:
@@ -57,19 +57,19 @@ class GeventBackend(base.Backend):
 
     def kill(self, call: futures.Future[Any]) -> None:
         """Raise GreenletExit in the greenlet of a call."""
-        # What has not started would never tell of its end if it was killed.
+        # A greenlet that is killed before it starts sets no future.
         if isinstance(call, _GeventFuture) and not call.cancel():
             call.greenlet.kill(block=False)
 
 
 class _GeventFuture(base.EventFuture):
-    """The future of a call that has a greenlet of its own."""
+    """The future of a call, with the greenlet that runs it."""
 
     greenlet: gevent.Greenlet
 
 
 class _GeventExecutor(futures.Executor):
-    """A greenlet for each call; a semaphore bounds how many run."""
+    """A greenlet for each call; a semaphore limits how many run."""
 
     def __init__(self, workers: int) -> None:
         if workers < 1:
@@ -95,7 +95,7 @@ class _GeventExecutor(futures.Executor):
             with self._free:
                 future.run(fn, *args, **kwargs)
         finally:
-            # Also where the greenlet was killed in the queue.
+            # The greenlet may have been killed in the queue.
             future.cancel()
             self._calls.pop(future, None)
 
