@@ -22,9 +22,6 @@ import warnings
 import oslo_periodic
 
 _CATEGORIES = (DeprecationWarning, PendingDeprecationWarning)
-#: Whoever imports eventlet is warned, and one of our modules has to.
-_EVENTLET = r'\s*Eventlet is deprecated'
-_EVENTLET_MODULE = 'oslo_periodic.backends._eventlet'
 
 
 def refuse():
@@ -33,9 +30,6 @@ def refuse():
         warnings.filterwarnings(
             'error', category=category, module=r'oslo_periodic(\.|$)'
         )
-    warnings.filterwarnings(
-        'ignore', message=_EVENTLET, category=DeprecationWarning
-    )
     os.environ['PYTHONWARNINGS'] = ','.join(['ignore', *_options()])
 
 
@@ -45,9 +39,8 @@ def _options():
     The environment knows no regular expressions: it names whole modules.
     """
     for module in _modules():
-        if module != _EVENTLET_MODULE:
-            for category in _CATEGORIES:
-                yield f'error::{category.__name__}:{module}'
+        for category in _CATEGORIES:
+            yield f'error::{category.__name__}:{module}'
 
 
 def _modules():
