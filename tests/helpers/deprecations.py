@@ -16,6 +16,7 @@ A warning belongs to the module whose line caused it, so what other libraries
 do stays a warning.
 """
 
+from collections.abc import Iterator
 import os
 import warnings
 
@@ -24,7 +25,7 @@ import oslo_periodic
 _CATEGORIES = (DeprecationWarning, PendingDeprecationWarning)
 
 
-def refuse():
+def refuse() -> None:
     """Install the filters, here and in the processes that tests start."""
     for category in _CATEGORIES:
         warnings.filterwarnings(
@@ -33,7 +34,7 @@ def refuse():
     os.environ['PYTHONWARNINGS'] = ','.join(['ignore', *_options()])
 
 
-def _options():
+def _options() -> Iterator[str]:
     """Yield an option for each module.
 
     The environment knows no regular expressions: it names whole modules.
@@ -43,7 +44,7 @@ def _options():
             yield f'error::{category.__name__}:{module}'
 
 
-def _modules():
+def _modules() -> Iterator[str]:
     """Yield the names of our modules, and import none."""
     (root,) = oslo_periodic.__path__
     for folder, _folders, files in os.walk(root):
