@@ -76,10 +76,8 @@ def close(backend):
     That kills idle workers. Where coverage measures them, they end by
     themselves first, and save what they have reached.
     """
-    workers = backend._workers
-    if workers and os.environ.get('COVERAGE_PROCESS_CONFIG'):
-        while workers._idle:
-            workers.retire(workers._idle.pop())
+    if os.environ.get('COVERAGE_PROCESS_CONFIG'):
+        backend.process_pool(1).end_idle()
     backend.close()
 
 
