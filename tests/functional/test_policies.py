@@ -27,6 +27,7 @@ from oslo_periodic import periodic_task
 from oslo_periodic import runner
 from tests import base
 from tests.helpers import runners
+from tests.helpers import ticks
 
 
 class TestOverlapAndMissed(runners.PolicyTestCase):
@@ -324,7 +325,7 @@ class TestIsolation(runners.PolicyTestCase):
         if MONKEY_PATCHED:
             self.skipTest('a patched process has no pool of processes')
         self.path = self.useFixture(fixtures.TempDir()).join('x')
-        self.addCleanup(self.selected.backend.close)
+        self.addCleanup(ticks.close, self.selected.backend)
 
     def isolate(self, kind, **options):
         opts.register(self.conf)

@@ -16,41 +16,35 @@ A warning belongs to the module whose line caused it, so what other libraries
 do stays a warning.
 """
 
+from collections.abc import Iterator
 import os
 import warnings
 
 import oslo_periodic
 
 _CATEGORIES = (DeprecationWarning, PendingDeprecationWarning)
-#: Whoever imports eventlet is warned, and one of our modules has to.
-_EVENTLET = r'\s*Eventlet is deprecated'
-_EVENTLET_MODULE = 'oslo_periodic.backends._eventlet'
 
 
-def refuse():
+def refuse() -> None:
     """Install the filters, here and in the processes that tests start."""
     for category in _CATEGORIES:
         warnings.filterwarnings(
             'error', category=category, module=r'oslo_periodic(\.|$)'
         )
-    warnings.filterwarnings(
-        'ignore', message=_EVENTLET, category=DeprecationWarning
-    )
     os.environ['PYTHONWARNINGS'] = ','.join(['ignore', *_options()])
 
 
-def _options():
+def _options() -> Iterator[str]:
     """Yield an option for each module.
 
     The environment knows no regular expressions: it names whole modules.
     """
     for module in _modules():
-        if module != _EVENTLET_MODULE:
-            for category in _CATEGORIES:
-                yield f'error::{category.__name__}:{module}'
+        for category in _CATEGORIES:
+            yield f'error::{category.__name__}:{module}'
 
 
-def _modules():
+def _modules() -> Iterator[str]:
     """Yield the names of our modules, and import none."""
     (root,) = oslo_periodic.__path__
     for folder, _folders, files in os.walk(root):

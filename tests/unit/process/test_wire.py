@@ -24,7 +24,6 @@ from hypothesis import strategies
 from oslo_config import cfg
 
 from oslo_periodic import exceptions
-from oslo_periodic.process import _payload
 from oslo_periodic.process import _wire
 import tests
 from tests import base
@@ -61,17 +60,6 @@ class Exits(Exception):
 
 def _exit():
     raise SystemExit('by unpickling')
-
-
-class Holder:
-    """Has the attributes that it is made with."""
-
-    def __init__(self, **attributes):
-        self.__dict__.update(attributes)
-
-
-class Slots:
-    __slots__ = ('culprit',)
 
 
 class Light:
@@ -194,70 +182,6 @@ class TestExceptions(base.TestCase):
         )
         arrived = _wire.unpack_exception((unknown, *rest))
         self.assertIn('host:80', str(arrived))
-
-
-class TestCulprits(base.TestCase):
-    """The error names the innermost value that does not pickle."""
-
-    def refuse(self, instance, context=None):
-        return self.assertRaises(
-            exceptions.NotPicklableError,
-            _payload.dump,
-            None,
-            instance,
-            context,
-        )
-
-    def check(
-        self, path, instance, context=None, type_name='builtins.generator'
-    ):
-        text = str(self.refuse(instance, context))
-        self.assertTrue(text.startswith(f'{path} cannot be pickled'), text)
-        self.assertIn(f'it is a {type_name} (', text)
-
-    def test_paths(self):
-        culprit = unpicklable()
-        for path, value in (
-            ('self.a', culprit),
-            ('self.a[2]', [1, 2, culprit]),
-            ('self.a[0][1]', ((0, culprit),)),
-            ("self.a['key']", {'other': 1, 'key': culprit}),
-            ('self.a{...}', {1, culprit}),
-            ('self.a{...}', frozenset([culprit])),
-            ('self.a.b.c', Holder(b=Holder(c=culprit))),
-            ("self.a['k'][0].b", {'k': [Holder(b=culprit)]}),
-        ):
-            self.check(path, Holder(fine=1, a=value))
-
-    def test_slots(self):
-        slots = Slots()
-        slots.culprit = unpicklable()
-        self.check('self.a.culprit', Holder(a=slots))
-
-    def test_the_context(self):
-        self.check("context['k']", Holder(a=1), context={'k': unpicklable()})
-
-    def test_the_instance_comes_first(self):
-        culprit = unpicklable()
-        self.check('self.a', Holder(a=culprit), context=culprit)
-
-    def test_a_key(self):
-        """Keys are not looked into: the dict itself is the culprit."""
-        self.check(
-            'self.a', Holder(a={unpicklable(): 1}), None, 'builtins.dict'
-        )
-
-    def test_a_cycle(self):
-        """The search has an end, and so does the path."""
-        holder = Holder(culprit=unpicklable())
-        holder.__dict__ = {'self': holder, **holder.__dict__}
-        text = str(self.refuse(holder))
-        self.assertTrue(text.startswith('self.self.'), text)
-        self.assertLess(len(text.partition(' ')[0]), 100)
-
-    def test_the_cause(self):
-        error = self.refuse(unpicklable())
-        self.assertIsInstance(error.__cause__, TypeError)
 
 
 MESSAGES = strategies.lists(
