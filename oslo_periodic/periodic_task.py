@@ -67,8 +67,7 @@ list_opts = opts.list_opts
 # The reference's name for type(PeriodicTasks).
 _PeriodicTasksMeta = _metaclass.PeriodicTasksMeta
 
-#: The time of all ticks. Services' tests patch it here, so every use looks it
-#: up.
+#: The time of all ticks. Tests patch it here, so every use looks it up.
 now = time.monotonic
 
 
@@ -101,11 +100,10 @@ def periodic_task(*args: Any, **kwargs: Any) -> Any:
     The configuration overrides these arguments, for each task in its group
     ``[periodic_task:<Class>.<task>]``. ``spacing`` and ``enabled`` may also
     be the name of an option, as in ``'[group]option'``, or a callable of the
-    configuration: such deferred values are looked up when the instance is
-    made.
+    configuration; both are looked up when the instance is made.
 
-    :param spacing: seconds from one run to the next; 0, the default, means
-        60, and a negative number disables the task.
+    :param spacing: seconds from one run to the next; 0 means 60, and a
+        negative number disables the task.
     :param name: the name of the task; by default that of the function.
     :param enabled: False disables the task.
     :param run_immediately: True makes the task due at the first tick;
@@ -152,22 +150,13 @@ def _nearest_boundary(last_run: float | None, spacing: float) -> float:
     return _clock.nearest_boundary(now(), last_run, spacing, random.random)
 
 
-class _TickClock(_clock.Clock):
-    """The clock of all ticks, through the names that tests patch."""
-
-    def now(self) -> float:
-        return now()
-
-    def nearest_boundary(
-        self, last_run: float | None, spacing: float
-    ) -> float:
-        return _nearest_boundary(last_run, spacing)
-
-    def __reduce__(self) -> str:
-        return '_tick_clock'  # A copy is the clock of its process.
-
-
-_tick_clock = _TickClock()
+#: The clock of all ticks.
+_tick_clock = _clock.NamedClock(
+    __name__,
+    '_tick_clock',
+    lambda: now(),
+    lambda last_run, spacing: _nearest_boundary(last_run, spacing),
+)
 
 
 class PeriodicTasks(_compat.ReferenceAttributes, metaclass=_PeriodicTasksMeta):
@@ -181,8 +170,7 @@ class PeriodicTasks(_compat.ReferenceAttributes, metaclass=_PeriodicTasksMeta):
         :param conf: the service's ConfigOpts, or any object that has
             ``register_opts`` and ``run_external_periodic_tasks``.
         :raises BackendError: if ``[oslo_periodic] backend`` cannot be loaded.
-        :raises InvalidPeriodicTaskArg: if the configuration sets an invalid
-            value for a task.
+        :raises InvalidPeriodicTaskArg: if a value for a task is invalid.
         """
         super().__init__()
         self.conf = conf
@@ -199,9 +187,8 @@ class PeriodicTasks(_compat.ReferenceAttributes, metaclass=_PeriodicTasksMeta):
     def add_periodic_task(self, task: Any) -> None:
         """Add a task to this instance.
 
-        :param task: a function decorated with :func:`periodic_task`; it is
-            called with the instance and the context. A function that was
-            added before takes its new spacing.
+        :param task: a function decorated with :func:`periodic_task`. One that
+            was added before takes its new spacing.
         :raises InvalidPeriodicTaskArg: if it is not decorated, or another
             task has its name.
         """
@@ -213,10 +200,7 @@ class PeriodicTasks(_compat.ReferenceAttributes, metaclass=_PeriodicTasksMeta):
         _apply.add(self._periodic_state, self.conf, description)
 
     def periodic_state(self) -> dict[str, status.TaskState]:
-        """Return the state of each task, by name.
-
-        It may be called at any time, from any thread.
-        """
+        """Return the state of each task, by name; from any thread."""
         from oslo_periodic.core import _report
 
         return _report.task_states(self._periodic_state, now())
@@ -225,12 +209,8 @@ class PeriodicTasks(_compat.ReferenceAttributes, metaclass=_PeriodicTasksMeta):
     def list_periodic_opts(cls) -> list[tuple[cfg.OptGroup, list[cfg.Opt]]]:
         """List the options of each task, for oslo-config-generator.
 
-        A service names it in an entry point of the group
-        ``oslo.config.opts``, as in
-        ``nova.compute.manager:ComputeManager.list_periodic_opts``.
-
-        :returns: pairs of a group and its options, which show the decorator's
-            values as their defaults.
+        An entry point of the group ``oslo.config.opts`` names this method, as
+        in ``nova.compute.manager:ComputeManager.list_periodic_opts``.
         """
         from oslo_periodic.config import _sample
 
@@ -246,12 +226,11 @@ class PeriodicTasks(_compat.ReferenceAttributes, metaclass=_PeriodicTasksMeta):
             leaves the tasks after it to the next tick; otherwise errors are
             logged. KeyboardInterrupt, SystemExit and the kill of a green
             thread always end the tick.
-        :returns: for how many seconds no task will be due, from 0 to 60.
+        :returns: seconds until a task is due, from 0 to 60.
         """
         backend = backends.selector.in_use or self._periodic_first_use()
         tasks = self._periodic_state
-        if tasks.has_external:
-            _apply.hold_external(tasks, self.conf)
+        _apply.hold_external(tasks, self.conf)
         schedule = tasks.schedule
         current_time = now()
         if schedule.is_due(current_time):
@@ -268,11 +247,10 @@ class PeriodicTasks(_compat.ReferenceAttributes, metaclass=_PeriodicTasksMeta):
     ) -> float:
         """Run the tasks that are due in a pool of spawned processes.
 
-        A forked process would inherit the locks that other threads hold at
-        that moment, such as those of logging; a spawned one starts fresh. The
-        processes are kept for later ticks. Each task works on its own copy of
-        the instance and of the context, which must pickle; its changes to
-        them are lost.
+        The processes are spawned, as a forked one would inherit locks that
+        other threads hold, and are kept for later ticks. Each task works on
+        its own copy of the instance and of the context, which must pickle;
+        its changes to them are lost.
 
         :param context: passed to each task.
         :param raise_on_error: True raises the first error of a task once all
@@ -282,13 +260,13 @@ class PeriodicTasks(_compat.ReferenceAttributes, metaclass=_PeriodicTasksMeta):
             each CPU that this process may use.
         :param timeout: seconds that a task may run, 0 for no limit; None
             means ``[oslo_periodic] process_task_timeout``.
-        :returns: for how many seconds no task will be due, from 0 to 60.
+        :returns: seconds until a task is due, from 0 to 60.
         :raises UnsupportedBackendError: if the backend has no process pool,
-            as eventlet, or threads are monkey-patched; nothing has run then.
+            as eventlet, or threads are monkey-patched.
         :raises ValueError: if ``processes`` is less than 1 or ``timeout``
-            less than 0; nothing has run then.
+            less than 0.
         :raises NotPicklableError: if the instance, the context or a task
-            cannot go to a process; nothing has run then.
+            cannot be sent to a process; no task has run then.
         :raises WorkerStartError: if no process can be started, or it cannot
             load the instance. Tasks that did not run stay due.
         """
@@ -299,8 +277,7 @@ class PeriodicTasks(_compat.ReferenceAttributes, metaclass=_PeriodicTasksMeta):
         from oslo_periodic.drivers import _parallel
 
         tasks = self._periodic_state
-        if tasks.has_external:
-            _apply.hold_external(tasks, self.conf)
+        _apply.hold_external(tasks, self.conf)
         _parallel.run_due(
             tasks, self, pool, context, *settings, raise_on_error
         )
@@ -315,8 +292,6 @@ class PeriodicTasks(_compat.ReferenceAttributes, metaclass=_PeriodicTasksMeta):
             f'the first tick of {type(self).__name__} at '
             f'{caller.f_code.co_filename}:{caller.f_lineno}'
         )
-
-    # For the attributes of the reference.
 
     def _periodic_task_set(self) -> _task_set.TaskSet:
         return self._periodic_state

@@ -22,7 +22,6 @@ workers of the chosen backend, and sleeps until the next one is due.
 from __future__ import annotations
 
 from collections.abc import Iterable
-import functools
 import logging
 import sys
 import threading
@@ -40,9 +39,9 @@ from oslo_periodic.drivers import _engine
 from oslo_periodic.drivers import _execution
 from oslo_periodic import exceptions
 from oslo_periodic.operate import _commands
+from oslo_periodic.operate import _operations
 from oslo_periodic.operate import _surface
 from oslo_periodic import opts
-from oslo_periodic import status
 
 __all__ = ('PeriodicRunner', 'cancel_event')
 
@@ -63,7 +62,7 @@ def cancel_event() -> base.Event:
     return run.cancel_event()
 
 
-class PeriodicRunner:
+class PeriodicRunner(_operations.Operations):
     """A timer and a bounded pool of workers for periodic tasks.
 
     Its methods are those of :class:`oslo_service.service.Service`. Each task
@@ -87,6 +86,7 @@ class PeriodicRunner:
         :raises ValueError: if there is no instance.
         :raises RunnerError: if the configuration is invalid.
         """
+        super().__init__()
         if not isinstance(tasks, Iterable):
             tasks = [tasks]
         self._instances = list(tasks)
@@ -98,13 +98,18 @@ class PeriodicRunner:
         self._settings = _read_settings(self._conf)
         # Reentrant: a signal handler may stop a runner that is starting.
         self._lock = threading.RLock()
-        #: What exists since the last start.
-        self._engine: _engine.Engine | None = None
-        self._surface: _surface.Surface | None = None
 
     @property
     def _task_sets(self) -> list[_task_set.TaskSet]:
         return [instance._periodic_state for instance in self._instances]
+
+    @property
+    def _configured_workers(self) -> int:
+        return self._settings.workers
+
+    @property
+    def _backend_name(self) -> str:
+        return backends.get_backend().name
 
     # The methods of a service.
 
@@ -152,11 +157,6 @@ class PeriodicRunner:
                 f'the periodic task runner cannot start: {exc}'
             ) from exc
         return surface
-
-    @property
-    def _running(self) -> _engine.Engine | None:
-        engine = self._engine
-        return None if engine is None or engine.closed else engine
 
     def stop(
         self, graceful: bool = True, timeout: float | None = None
@@ -229,81 +229,6 @@ class PeriodicRunner:
         except exceptions.UnsupportedBackendError as exc:
             LOG.error('%(error)s', {'error': exc})
 
-    # For operators.
-
-    def periodic_state(self) -> list[status.TaskState]:
-        """Return the state of each task of each instance."""
-        return [
-            state
-            for instance in self._instances
-            for state in instance.periodic_state().values()
-        ]
-
-    def status(self) -> dict[str, Any]:
-        """Return the state of the runner and its tasks, in types of JSON."""
-        engine, surface = self._running, self._surface
-        reason = _not_running
-        if engine is not None and surface is not None:
-            now = engine.clock.now()
-            reason = functools.partial(surface.health.reason, now=now)
-        return _commands.status(
-            self._task_sets,
-            backends.get_backend().name,
-            self.workers,
-            self.health(),
-            reason,
-        )
-
-    def health(self) -> list[str]:
-        """Return what is wrong; an empty list if the runner is healthy.
-
-        A task that is late by more than ``[oslo_periodic] overdue_factor`` of
-        its spacings is wrong, and so is a runner that is not running or whose
-        timer loop does not run.
-        """
-        if self._running is None or self._surface is None:
-            return ['The runner is not running']
-        return [str(problem) for problem in self._surface.problems()]
-
-    @property
-    def workers(self) -> tuple[int, int]:
-        """How many workers are busy, and how many there are."""
-        engine = self._running
-        if engine is None:
-            return 0, self._settings.workers
-        return len(engine.dispatcher.runs), engine.dispatcher.workers
-
-    def pause(self, task: str) -> list[str]:
-        """Keep a task from starting until it is resumed.
-
-        :param task: its name, with the name of its class or without.
-        :returns: the full names of the paused tasks.
-        :raises RunnerError: if there is no such task.
-        """
-        return _commands.pause(self._task_sets, task)
-
-    def resume(self, task: str) -> list[str]:
-        """Let a paused task start again.
-
-        :param task: its name, with the name of its class or without.
-        :returns: the full names of the resumed tasks.
-        :raises RunnerError: if there is no such task.
-        """
-        return _commands.resume(self._task_sets, task)
-
-    def run(self, task: str) -> list[str]:
-        """Run a task now, paused or not; its grid does not move.
-
-        :param task: its name, with the name of its class or without.
-        :returns: the full names of the tasks that will run.
-        :raises RunnerError: if there is no such task, it is running, or the
-            runner is not running.
-        """
-        engine = self._running
-        if engine is None or engine.dispatcher.stopping:
-            raise exceptions.RunnerError('the runner is not running')
-        return _commands.run(engine, task)
-
     def request_stop(self) -> None:
         """Stop, without waiting for it."""
         engine = self._running
@@ -325,10 +250,6 @@ def _member(instance: Any) -> _execution.Member:
 def _close(engine: _engine.Engine, surface: _surface.Surface) -> None:
     surface.close()
     engine.close()
-
-
-def _not_running(ref: _task_set.Ref) -> str:
-    return 'the runner is not running'
 
 
 def _read_settings(conf: Any) -> _options.RunnerSettings:

@@ -131,7 +131,8 @@ def hold_external(tasks: _task_set.TaskSet, conf: _Conf) -> None:
     :param conf: the configuration of the service.
     :raises ValueError: if the value is no bool.
     """
-    tasks.hold_external(not conf.run_external_periodic_tasks)
+    if tasks.has_external:
+        tasks.hold_external(not conf.run_external_periodic_tasks)
 
 
 class ExternalGate:
@@ -151,8 +152,6 @@ class ExternalGate:
 
     def __call__(self) -> None:
         """Apply the present value; an invalid one is logged once."""
-        if not self._tasks.has_external:
-            return
         try:
             hold_external(self._tasks, self._configured.conf)
         except (ValueError, cfg.Error, RecursionError) as exc:

@@ -87,3 +87,43 @@ def nearest_boundary(
         return now
     jitter = int(spacing * (random_number() / 20))
     return now - (now - last_run) % spacing + jitter
+
+
+class NamedClock(Clock):
+    """A clock over functions that tests may patch; a copy is the same one.
+
+    It pickles as the name of a module's attribute.
+    """
+
+    def __init__(
+        self,
+        module: str,
+        name: str,
+        now: Callable[[], float],
+        nearest: Callable[[float | None, float], float],
+    ) -> None:
+        """Describe the clock.
+
+        :param module: the module that holds the clock.
+        :param name: the attribute that holds it.
+        :param now: gives the time in seconds.
+        :param nearest: gives the nearest boundary of a last run and a
+            spacing.
+        """
+        self.__module__ = module
+        self._name = name
+        self._now = now
+        self._nearest = nearest
+
+    def now(self) -> float:
+        """Return the time in seconds."""
+        return self._now()
+
+    def nearest_boundary(
+        self, last_run: float | None, spacing: float
+    ) -> float:
+        """Return the last point of a grid that is not in the future."""
+        return self._nearest(last_run, spacing)
+
+    def __reduce__(self) -> str:
+        return self._name

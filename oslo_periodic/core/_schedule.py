@@ -191,7 +191,7 @@ class Schedule:
                 self._flags[row] = flags
             # Last, so that a name is never there before its columns.
             self._rows[name] = row
-            self._replace(row)
+            self._relocate(row)
         self._notify(row)
         return row
 
@@ -290,7 +290,7 @@ class Schedule:
         """Move a row's last run, and with it the next."""
         with self._lock:
             self._last_run[row] = _NEVER if last_run is None else last_run
-            self._replace(row)
+            self._relocate(row)
         self._notify(row)
 
     def set_spacing(self, row: int, spacing: float) -> None:
@@ -299,7 +299,7 @@ class Schedule:
             self._spacing[row] = spacing
             if spacing < 0:
                 self._forget_request(row)
-            self._replace(row)
+            self._relocate(row)
         self._notify(row)
 
     def set_flag(self, row: int, flag: int, on: bool) -> None:
@@ -344,7 +344,7 @@ class Schedule:
             self._held[row] = reasons
         else:
             self._held.pop(row, None)
-        self._replace(row)
+        self._relocate(row)
 
     def request(self, row: int) -> bool:
         """Make a row ready now, held or not; its grid does not move.
@@ -384,7 +384,7 @@ class Schedule:
             if spacing is not None:
                 self._spacing[row] = spacing
             missed = self._skip_missed(row, now)
-            self._replace(row)
+            self._relocate(row)
         self._notify(row)
         return missed
 
@@ -602,7 +602,7 @@ class Schedule:
             self._new_ready += moved
         return moved
 
-    def _replace(self, row: int) -> None:
+    def _relocate(self, row: int) -> None:
         """Put a row into its place again, after one of its values changed.
 
         A row that is TAKEN or RUNNING is placed when its run ends, and a

@@ -33,6 +33,8 @@ from oslo_periodic.backends import base
 from oslo_periodic.core import _task_set
 from oslo_periodic.declare import _task
 from oslo_periodic.drivers import _execution
+from oslo_periodic.drivers import _in_thread
+from oslo_periodic.drivers import _timeouts
 from oslo_periodic import exceptions
 from oslo_periodic import status
 
@@ -78,12 +80,12 @@ class Dispatcher:
         self.runs: set[_execution.Execution] = set()
         #: When the timer runs its next cycle; infinite during a cycle, so
         #: that every change wakes it.
-        self.next_cycle_at = math.inf
-        self.last_cycle_at = self.clock.now()
+        self.next_cycle_at, self.last_cycle_at = math.inf, self.clock.now()
         #: An error of the runner itself, not of a task.
         self.failure: BaseException | None = None
         #: Why no worker could be started for a task; it is retried later.
         self.retrying: dict[_task_set.Ref, str] = {}
+        self._timeouts = _timeouts.Timeouts(self.runs)
         self._context = context
         self._backend = backend
         self._pool = self._make_pool(workers)
@@ -92,7 +94,6 @@ class Dispatcher:
         self._counter = itertools.count()
         #: Ready tasks by due time; some may not be ready any more.
         self._waiting: list[tuple[float, int, _task_set.Ref]] = []
-        self._deadlines: list[tuple[float, int, _execution.Execution]] = []
         self._retries: list[tuple[float, int, _task_set.Ref]] = []
         self._tries: dict[_task_set.Ref, int] = {}
 
@@ -152,7 +153,7 @@ class Dispatcher:
                 if ref not in self.retrying:
                     self._put(ref, now)
         self._hand_out(now)
-        self._end_overdue(now)
+        self._timeouts.end_overdue(now)
         self.next_cycle_at = self._plan(now)
 
     def _plan(self, now: float) -> float:
@@ -162,9 +163,7 @@ class Dispatcher:
         at = now + until
         if self._retries:
             at = min(at, self._retries[0][0])
-        if self._deadlines:
-            at = min(at, self._deadlines[0][0])
-        return at
+        return min(at, self._timeouts.next_deadline)
 
     def retry(self, ref: _task_set.Ref, now: float) -> None:
         """Try now to start a task for which no worker could be started."""
@@ -204,19 +203,23 @@ class Dispatcher:
             ref = heapq.heappop(self._waiting)[2]
             if ref.tasks.take(ref.row) is None:
                 continue
-            run = _execution.Execution(
-                self._backend, ref, self.members[ref.tasks], self._context
-            )
+            run = self._make_run(ref)
             self.runs.add(run)
-            policy = run.policy
-            # The process pool applies the timeouts of its tasks itself.
-            if policy.timeout and policy.isolation is status.Isolation.THREAD:
+            if run.policy.timeout and run.needs_deadline:
                 deadline = run.deadline(now)
-                item = (deadline, next(self._counter), run)
-                heapq.heappush(self._deadlines, item)
+                self._timeouts.add(run, deadline)
                 self.due_changed(deadline)
             return run
         return None
+
+    def _make_run(self, ref: _task_set.Ref) -> _execution.Execution:
+        make: type[_execution.Execution] = _in_thread.ThreadExecution
+        if ref.policy.isolation is status.Isolation.PROCESS:
+            # Imported on demand: without isolated tasks nothing needs it.
+            from oslo_periodic.drivers import _in_process
+
+            make = _in_process.ProcessExecution
+        return make(self._backend, ref, self.members[ref.tasks], self._context)
 
     def _retry_later(
         self, run: _execution.Execution, error: BaseException
@@ -240,37 +243,6 @@ class Dispatcher:
             {'task': run.full_name, 'seconds': seconds, 'error': error},
         )
         self.due_changed(at)
-
-    def _end_overdue(self, now: float) -> None:
-        with self._lock:
-            if len(self._deadlines) > 2 * len(self.runs) + 64:
-                # A run that hangs must not keep all that ended after it.
-                self._deadlines = [
-                    item for item in self._deadlines if item[2] in self.runs
-                ]
-                heapq.heapify(self._deadlines)
-        while True:
-            with self._lock:
-                run = self._next_overdue(now)
-            if run is None:
-                return
-            run.request_end(status.Outcome.TIMEOUT)
-            # Logged first: once the run has ended it has no stack.
-            run.log_timeout(run.stack())
-            run.end()
-
-    def _next_overdue(self, now: float) -> _execution.Execution | None:
-        while self._deadlines and self._deadlines[0][0] <= now:
-            run = heapq.heappop(self._deadlines)[2]
-            if run not in self.runs or run.end_requested:
-                continue
-            # The item dates from the hand-out; the run started later.
-            deadline = run.deadline(now)
-            if deadline <= now:
-                return run
-            item = (deadline, next(self._counter), run)
-            heapq.heappush(self._deadlines, item)
-        return None
 
     # In the workers.
 

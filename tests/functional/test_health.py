@@ -228,7 +228,7 @@ class TestWatchdog(NotifyTestCase):
         self.assertEqual(0, command.wait(), command.stderr)
         self.assertIn('word none\nword none\n', command.stdout)
         self.assertIn(
-            'The service manager cannot be told READY=1', command.stderr
+            'Cannot send READY=1 to the service manager', command.stderr
         )
         self.assertNotIn('Traceback', command.stderr)
 
@@ -246,7 +246,7 @@ class TestWatchdog(NotifyTestCase):
         )
         self.assertEqual(0, command.wait(), command.stderr)
         self.assertIn('word none\nword none\n', command.stdout)
-        self.assertIn('cannot be told READY=1', command.stderr)
+        self.assertIn('Cannot send READY=1', command.stderr)
 
     def test_an_address_that_is_none(self):
         variables = {'NOTIFY_SOCKET': 'x' * 200}
@@ -254,7 +254,7 @@ class TestWatchdog(NotifyTestCase):
             'services:Frequent', variables, '--for', '0.2'
         )
         self.assertEqual(0, command.wait(), command.stderr)
-        self.assertIn('cannot be told READY=1', command.stderr)
+        self.assertIn('Cannot send READY=1', command.stderr)
 
 
 class Conf:
@@ -536,13 +536,13 @@ class TestTimer(HealthTestCase):
         self.assertRegex(
             started.health()[0],
             r'^The timer loop has not run for \d+\.\d seconds: its thread is '
-            r'blocked or gone$',
+            r'blocked or has ended$',
         )
         self.await_log('WARNING Periodic tasks are unhealthy: The timer')
         self.set_timer_patience(base.TIMEOUT)
         self.shut.set()
         self.await_log('INFO The timer is healthy again')
-        self.assertEqual(1, self.logged('not well: The timer'))
+        self.assertEqual(1, self.logged('unhealthy: The timer'))
         ran = self.count('quick')
         self.await_condition(lambda: self.count('quick') > ran)
         self.await_health(started)
@@ -600,12 +600,12 @@ class TestTimer(HealthTestCase):
         self.await_condition(lambda: manager.read().count('WATCHDOG=1') > 2)
         self.block_timer(started)
         self.set_timer_patience(0.1)
-        self.await_log('not well: The timer loop has not run')
+        self.await_log('unhealthy: The timer loop has not run')
         manager.read()
         del manager.messages[:]
         # That the monitor goes on is seen by what it says of a task.
         tasks._periodic_spacing['late'] = 0.01
-        self.await_log('not well: PeriodicTasks.late is')
+        self.await_log('unhealthy: PeriodicTasks.late is')
         self.assertEqual([], manager.read())
         self.set_timer_patience(base.TIMEOUT)
         self.shut.set()
@@ -627,7 +627,7 @@ class TestTimer(HealthTestCase):
         self.assertIsInstance(error, exceptions.RunnerError)
         self.assertIsInstance(error.__cause__, LookupError)
         self.assertEqual(
-            1, self.logged('CRITICAL The runner of the periodic tasks has')
+            1, self.logged('CRITICAL The periodic task runner has')
         )
         self.assertIn('LookupError: on purpose', self.log.output)
         self.await_health(

@@ -377,7 +377,7 @@ class TestStopping(runners.PolicyTestCase):
         self.conf.set_override('workers', 3, 'oslo_periodic')
         started.reset()
         self.await_condition(lambda: self.count('task') == 3)
-        self.assertIn('change: 1 -> 3', self.log.output)
+        self.assertIn('changed: 1 -> 3', self.log.output)
         self.gate.set()
         self.await_condition(lambda: self.count('task') == 4)
 

@@ -441,7 +441,9 @@ SCENARIOS = [
     ),
     _exactly(WakesOne, 'event_wakes_all'),
     _exactly(MakesUpAWorker, 'pool_needs_workers', 'pool_with_a_name'),
-    _exactly(NamesItsPoolWrongly, 'pool_with_a_name'),
+    _scenario(
+        NamesItsPoolWrongly, 'pool_with_a_name', 'runner', 'runner_timeout'
+    ),
     _exactly(DropsKeywords, 'pool_result'),
     _exactly(SwallowsExits, 'pool_exception'),
     _scenario(IgnoresTimeouts, 'pool_result_times_out'),

@@ -22,6 +22,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import weakref
 import unittest
 
 import fixtures
@@ -89,6 +90,13 @@ class ParallelTestCase(base.TestCase):
         super().setUp()
         opts.register(self.conf)
         self.addCleanup(close, self.selected.backend)
+        # Tests share classes, and each is to be watched anew.
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                'oslo_periodic.drivers._processes._watched',
+                weakref.WeakKeyDictionary(),
+            )
+        )
         self.useFixture(fixtures.Timeout(10 * BOUND, gentle=True))
         self.log = self.useFixture(
             fixtures.FakeLogger(level=logging.INFO, format='%(message)s')

@@ -103,7 +103,7 @@ class TestReader(base.TestCase):
     )
     def test_against_a_file(self, data, steps):
         """A step reads so many bytes, into a buffer or not."""
-        reader, file = _wire.Reader(bytearray(data)), io.BytesIO(data)
+        reader, file = _wire.BufferReader(bytearray(data)), io.BytesIO(data)
         for into, size in steps:
             if into:
                 ours, theirs = bytearray(size), bytearray(size)
@@ -115,13 +115,13 @@ class TestReader(base.TestCase):
     def test_unpickling(self):
         value = [b'x' * 100_000, 'y' * 100, list(range(1000))]
         data = bytearray(_wire.dump(value))
-        reader = _wire.Reader(data)
+        reader = _wire.BufferReader(data)
         self.assertEqual(value, pickle.load(reader))
         reader.release()
         data.clear()  # Nothing refers to it any more.
 
     def test_an_old_protocol(self):
-        reader = _wire.Reader(pickle.dumps(1.5, 0))
+        reader = _wire.BufferReader(pickle.dumps(1.5, 0))
         self.assertRaises(pickle.UnpicklingError, pickle.load, reader)
 
 
