@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Which backend a process gets, who says so, and until when.
+"""Which backend a process uses, what chooses it, and until when.
 
 Almost everything here happens when a module is imported, or once in a
 process: each test starts a fresh process, in which real tasks tick.
@@ -41,7 +41,7 @@ OSLO_SERVICE_THREADING = all(
 )
 PACKAGE = pathlib.Path(backends.__file__).parent.parent
 
-#: A service. Its task tells which backend the tick is running on.
+#: A service. Its task prints the backend that the tick runs on.
 SERVICE = """
     import logging
     import sys
@@ -807,7 +807,10 @@ class TestImportGraph(base.TestCase):
             cls.trees['.'.join(parts)] = ast.parse(path.read_text())
 
     def imports(self, module, everywhere=False):
-        """Return what a module imports; at its own level, if not told."""
+        """Return what a module imports.
+
+        :param everywhere: whether imports inside functions count, too.
+        """
         found = set()
         for node in _statements(self.trees[module], everywhere):
             if isinstance(node, ast.Import):
