@@ -194,6 +194,7 @@ class EndRules(_processes.ProcessPoolSuite):
         self.addCleanup(os.close, write)
         run = self._run('hang', end_fd=read)
         self.assertEqual(base.Began(0), self._within(lambda: next(run)))
+        self._wait_until(self._pids)
         os.write(write, b'x')
         rest: list[Any] = self._within(lambda: list(run))
         self.assertEqual([base.Ended], [type(event) for event in rest])

@@ -126,7 +126,7 @@ class ProcessPoolSuite(_rules.Suite):
             if line.startswith('pid ')
         ]
 
-    def _wait_until(self, condition: Callable[[], bool]) -> None:
+    def _wait_until(self, condition: Callable[[], object]) -> None:
         end = time.monotonic() + self.patience
         while not condition():
             if time.monotonic() > end:

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Descriptors that leave 0 to 2 free, and waits for them."""
+"""Descriptors that leave the standard ones, 0 to 2, alone."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def memory_file(name: str, data: bytes | memoryview = b'') -> int:
     """Make a file in memory.
 
     :param name: what /proc shows.
-    :param data: what it holds at first.
+    :param data: its content.
     """
     fd = above_standard(os.memfd_create(name))
     try:

@@ -17,23 +17,11 @@ from __future__ import annotations
 import math
 import select
 import time
-from typing import NamedTuple
 
 from oslo_periodic.process import _worker
 
 #: Milliseconds, the longest that poll can wait; then it is called again.
 _MAX_POLL = 2**31 - 1
-
-
-class Ready(NamedTuple):
-    """What one wait has found."""
-
-    #: Workers that have reported something, or have ended.
-    workers: set[_worker.Worker]
-    #: Those of them that have ended.
-    exited: set[_worker.Worker]
-    #: Whether the descriptor that ends the tick is readable.
-    end: bool
 
 
 class Poller:
@@ -67,20 +55,25 @@ class Poller:
         self._poll.unregister(worker.results)
         del self._workers[worker.results]
 
-    def wait(self, deadline: float) -> Ready:
+    def wait(self, deadline: float) -> tuple[dict[_worker.Worker, bool], bool]:
         """Wait until something is ready.
 
         :param deadline: on the monotonic clock, when to return at the latest.
+        :returns: the workers that have reported something or have ended, each
+            with whether it has ended; and whether to end the tick.
         """
         timeout = None
         if deadline != math.inf:
             timeout = max(0.0, deadline - time.monotonic()) * 1000
             timeout = min(timeout, _MAX_POLL)
-        fds = {fd for fd, _event in self._poll.poll(timeout)}
-        end = self._end_fd in fds
-        if end:
-            fds.discard(self._end_fd)
-            self._poll.unregister(self._end_fd)
-        workers = {self._workers[fd] for fd in fds}
-        exited = {worker for worker in workers if worker.sentinel in fds}
-        return Ready(workers, exited, end)
+        ready: dict[_worker.Worker, bool] = {}
+        end = False
+        for fd, _event in self._poll.poll(timeout):
+            if fd == self._end_fd:
+                end = True
+                self._poll.unregister(fd)
+            else:
+                worker = self._workers[fd]
+                ended = fd == worker.sentinel
+                ready[worker] = ended or ready.get(worker, False)
+        return ready, end

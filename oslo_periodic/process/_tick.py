@@ -164,9 +164,10 @@ class PoolTick:
             worker = self._free.pop()
             index = self._todo.popleft()
             self._jobs[worker] = _Job(index)
-            # If the worker has ended, the next wait finds its sentinel.
-            with contextlib.suppress(OSError):
+            try:
                 self._send(worker, self._calls[index])
+            except OSError:
+                pass  # The worker has ended; the next wait finds it.
         return processes
 
     def _send(self, worker: _worker.Worker, call: base.Call) -> None:
@@ -177,15 +178,14 @@ class PoolTick:
         worker.send('run', call.name, call.full_name, call.watch)
 
     def _wait(self) -> Iterator[base.Began | base.Ended]:
-        ready = self._poller.wait(
-            min(job.deadline for job in self._jobs.values())
-        )
-        if ready.end:
+        deadline = min(job.deadline for job in self._jobs.values())
+        ready, end = self._poller.wait(deadline)
+        if end:
             self._end_jobs()
-        for worker in ready.workers:
+        for worker, ended in ready.items():
             for message in worker.receiver.receive():
                 yield from self._on_message(worker, *message)
-            if worker in ready.exited:
+            if ended:
                 yield from self._on_exit(worker)
             elif worker.receiver.ended:
                 # A task has closed the pipe: no report can come any more.

@@ -122,7 +122,7 @@ class Worker:
         return os.pread(self._stack, size, 0).decode('utf-8', 'replace')
 
     def reap(self) -> int:
-        """Wait for the end of the process, and release what it held here.
+        """Wait for the end of the process, and close its descriptors.
 
         :returns: the exit code, or minus the number of the signal.
         """
@@ -131,7 +131,7 @@ class Worker:
         return code
 
     def abandon(self) -> None:
-        """Release what it held here, in a fork: the child is the parent's."""
+        """Close its descriptors in a fork, which is not the parent of it."""
         # Popen must neither wait for the process nor complain of it.
         self._process.returncode = 0
         self._close()

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Each way in which a backend cannot be had says what to do about it.
+"""The error for each way in which a backend fails to load.
 
 The plugins are really installed: tests/plugins/ holds their distributions.
 """
@@ -28,7 +28,7 @@ from tests import base
 
 PROCESSES = backend_base.Capability.PROCESSES
 
-#: Code that makes a package impossible to import, as if it was not there.
+#: Code that makes a package impossible to import, as if not installed.
 BLOCK = """
     import sys
 
@@ -45,7 +45,7 @@ BLOCK = """
 
 
 class TestErrors(testscenarios.WithScenarios, base.TestCase):
-    """The class of the error tells the cases apart, its text what to do."""
+    """Each case has its error class, and a text that names what to do."""
 
     scenarios = [
         (
@@ -158,7 +158,7 @@ class TestCause(base.TestCase):
 
 
 class TestWhoChose(base.TestCase):
-    """What names an unknown backend is named itself."""
+    """The error for an unknown backend names what chose it."""
 
     def test_init_backend(self):
         error = self.assertRaises(
@@ -169,7 +169,7 @@ class TestWhoChose(base.TestCase):
 
 
 class TestMissingPackage(base.TestCase):
-    """A backend whose library is not installed says what to install."""
+    """The error for a missing library names what to install."""
 
     code = (
         BLOCK
@@ -230,7 +230,7 @@ class TestMissingPackage(base.TestCase):
 
 
 class TestAvailableBackends(base.TestCase):
-    """Each entry point is described, by a process that may die of it."""
+    """Each entry point is described, by a process that may crash."""
 
     @classmethod
     def setUpClass(cls):
@@ -316,7 +316,7 @@ class TestAvailableBackends(base.TestCase):
 
 
 class TestAvailableHere(base.TestCase):
-    """What is in use here answers for itself, whatever its name."""
+    """The backend in use is described without another process."""
 
     class Backend(eventlet_backend.EventletBackend):
         capabilities = frozenset(backend_base.Capability)

@@ -541,7 +541,7 @@ class TestTimer(HealthTestCase):
         self.await_log('WARNING Periodic tasks are unhealthy: The timer')
         self.set_timer_patience(base.TIMEOUT)
         self.shut.set()
-        self.await_log('INFO The timer is healthy again')
+        self.await_log('INFO The timer loop is healthy again')
         self.assertEqual(1, self.logged('unhealthy: The timer'))
         ran = self.count('quick')
         self.await_condition(lambda: self.count('quick') > ran)

@@ -310,7 +310,7 @@ class TestFaultsOfWorkers(ticks.ParallelTestCase):
         self.assertNotIn('Error', self.log.output)
 
     def test_dying_before_a_task_begins_is_bounded(self):
-        """An instance that kills whoever loads it."""
+        """An instance that kills the process that loads it."""
         service = self.make(faults.one)
         service.poison = Poison()
         exc = self.assertRaises(
@@ -492,7 +492,7 @@ class TestPickling(ticks.ParallelTestCase):
         self.tick(service)
         self.assertEqual(['one', 'two'], self.said())
 
-    def test_lost_changes_are_told_once(self):
+    def test_lost_changes_are_logged_once(self):
         service = self.make(faults.change, faults.one)
         for _ in range(2):
             self.again(service)
@@ -506,7 +506,7 @@ class TestPickling(ticks.ParallelTestCase):
         self.assertIn('fresh, path', lines[0])
         self.assertNotIn('Service.one changed', self.log.output)
 
-    def test_lost_changes_are_not_told(self):
+    def test_lost_changes_are_not_logged(self):
         self.conf.set_override('warn_lost_changes', False, 'oslo_periodic')
         service = self.make(faults.count_up)
         self.tick(service)

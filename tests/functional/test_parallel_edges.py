@@ -221,8 +221,16 @@ class TestPoolOfAThirdParty(ticks.ParallelTestCase):
         self.assertIn('Error during Service.kill_itself', self.log.output)
 
     def test_lost_changes(self):
-        self.tick(self.make(faults.change))
+        self.tick(Changing(self.conf, str(self.path)))
         self.assertIn('fresh, path', self.log.output)
+
+
+class Changing(faults.Service):
+    """A class whose changes no other test has logged yet."""
+
+    @periodic_task.periodic_task(run_immediately=True)
+    def change(self, context):
+        faults.change(self, context)
 
 
 class TestPrograms(ticks.ParentTestCase):

@@ -10,14 +10,12 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Which backend a process gets, who says so, and until when.
+"""Which backend a process uses, what chooses it, and until when.
 
 Almost everything here happens when a module is imported, or once in a
 process: each test starts a fresh process, in which real tasks tick.
 """
 
-import ast
-import graphlib
 import importlib.util
 import json
 import os
@@ -41,7 +39,7 @@ OSLO_SERVICE_THREADING = all(
 )
 PACKAGE = pathlib.Path(backends.__file__).parent.parent
 
-#: A service. Its task tells which backend the tick is running on.
+#: A service. Its task prints the backend that the tick runs on.
 SERVICE = """
     import logging
     import sys
@@ -754,210 +752,3 @@ class TestWhatIsImported(ProcessTestCase):
         )
         foreign = set(json.loads(lines[0])) - sys.stdlib_module_names
         self.assertEqual(set(), foreign)
-
-
-class TestImportGraph(base.TestCase):
-    """Imports run downwards."""
-
-    #: Top to bottom; a module imports from its own line and those below.
-    LAYERS = (
-        ('cmd', 'doctor'),
-        ('coordination', 'fixture', 'testing'),
-        ('_conformance',),
-        ('runner',),
-        ('drivers', 'operate'),
-        ('periodic_task',),
-        (
-            'config._sample',
-            'drivers._parallel',
-            'config._reload',
-            'core._report',
-        ),
-        ('core._task_set',),
-        ('config._groups', 'config._settings'),
-        ('config._options',),
-        ('opts',),
-        ('declare._collection', 'core._pickling', 'compat._views'),
-        ('core._history', 'core._schedule', 'declare._task'),
-        (
-            'core._due_queue',
-            'declare._deferred',
-            'declare._policy',
-            'core._thread_ref',
-            'status',
-        ),
-        ('backends._eventlet', 'backends._listing', 'backends._threading'),
-        ('process',),
-        ('backends.base',),
-        ('backends',),
-        ('backends._selection',),
-        ('backends._loading',),
-        ('exceptions',),
-        ('compat', 'config', 'core', 'declare'),
-    )
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.trees = {}
-        for path in PACKAGE.rglob('*.py'):
-            parts = path.relative_to(PACKAGE.parent).with_suffix('').parts
-            if parts[-1] == '__init__':
-                parts = parts[:-1]
-            cls.trees['.'.join(parts)] = ast.parse(path.read_text())
-
-    def imports(self, module, everywhere=False):
-        """Return what a module imports; at its own level, if not told."""
-        found = set()
-        for node in _statements(self.trees[module], everywhere):
-            if isinstance(node, ast.Import):
-                found.update(alias.name for alias in node.names)
-            elif isinstance(node, ast.ImportFrom):
-                self.assertEqual(0, node.level, f'{module}: relative import')
-                found.update(
-                    self.named(node.module, alias.name) for alias in node.names
-                )
-        return found
-
-    def named(self, module, name):
-        inner = f'{module}.{name}'
-        return inner if inner in self.trees else module
-
-    def internal(self, module):
-        """Return our modules that it imports, with the packages above them.
-
-        The packages above the module itself do not count: a package may
-        import its own modules.
-        """
-        own = {name for name in self.imports(module) if name in self.trees}
-        for name in tuple(own):
-            own |= _packages_above(name)
-        return own - _packages_above(module) - {module}
-
-    def external(self, module, everywhere=False):
-        """Return the foreign packages that a module imports."""
-        return (
-            {
-                name.partition('.')[0]
-                for name in self.imports(module, everywhere)
-            }
-            - sys.stdlib_module_names
-            - {'oslo_periodic'}
-        )
-
-    def importers(self, package):
-        return {
-            module
-            for module in self.trees
-            if package in self.external(module, everywhere=True)
-        }
-
-    def test_no_cycle(self):
-        graph = {module: self.internal(module) for module in self.trees}
-        self.assertIn(
-            'oslo_periodic.backends', graph['oslo_periodic.periodic_task']
-        )
-        order = list(graphlib.TopologicalSorter(graph).static_order())
-        self.assertEqual(len(self.trees), len(order))
-
-    def level(self, module):
-        """Return the number of a module's layer, or None for the package."""
-        name = module.removeprefix('oslo_periodic').removeprefix('.')
-        while name:
-            for number, layer in enumerate(self.LAYERS):
-                if name in layer:
-                    return number
-            name = name.rpartition('.')[0]
-        return None
-
-    def test_every_module_has_a_layer(self):
-        lost = [m for m in self.trees if self.level(m) is None]
-        self.assertEqual(['oslo_periodic'], lost)
-
-    def test_no_cycle_among_the_backends(self):
-        """Not even by imports inside functions or for types alone."""
-        package = 'oslo_periodic.backends'
-        graph = {
-            module: {
-                name
-                for name in self.imports(module, everywhere=True)
-                if name.startswith(package)
-            }
-            for module in self.trees
-            if module.startswith(package)
-        }
-        self.assertIn(package, graph)
-        list(graphlib.TopologicalSorter(graph).static_order())
-
-    def test_layers(self):
-        for module in self.trees:
-            for imported in self.imports(module) & set(self.trees):
-                above, below = self.level(module), self.level(imported)
-                self.assertLessEqual(above, below, f'{module} - {imported}')
-
-    def test_interface_imports_the_standard_library_alone(self):
-        imports = self.imports('oslo_periodic.backends.base')
-        foreign = {name.partition('.')[0] for name in imports}
-        self.assertEqual(set(), foreign - sys.stdlib_module_names)
-
-    def test_implementations_import_the_interface_alone(self):
-        for name in ('_eventlet', '_threading'):
-            module = f'oslo_periodic.backends.{name}'
-            own = {
-                imported
-                for imported in self.imports(module)
-                if imported.startswith('oslo_periodic')
-            }
-            self.assertEqual({'oslo_periodic.backends.base'}, own)
-
-    def test_who_imports_eventlet(self):
-        self.assertEqual(
-            {'oslo_periodic.backends._eventlet'}, self.importers('eventlet')
-        )
-
-    def test_who_imports_stevedore(self):
-        self.assertEqual(
-            {'oslo_periodic.backends._loading'}, self.importers('stevedore')
-        )
-
-    def test_who_imports_the_command(self):
-        for module in self.trees:
-            if not module.startswith('oslo_periodic.cmd'):
-                wrong = {
-                    name
-                    for name in self.imports(module, everywhere=True)
-                    if name.startswith('oslo_periodic.cmd')
-                }
-                self.assertEqual(set(), wrong, module)
-
-    def test_what_is_imported_at_all(self):
-        foreign = set()
-        for module in self.trees:
-            foreign |= self.external(module, everywhere=True)
-        self.assertEqual(
-            {'cliff', 'eventlet', 'fixtures', 'oslo_config', 'stevedore'},
-            foreign,
-        )
-
-
-def _packages_above(module):
-    parts = module.split('.')
-    return {'.'.join(parts[:end]) for end in range(1, len(parts))}
-
-
-def _statements(tree, everywhere):
-    """Yield the statements that run at import, or all of them."""
-    if everywhere:
-        yield from ast.walk(tree)
-        return
-    for node in tree.body:
-        yield node
-        if isinstance(node, ast.If) and 'TYPE_CHECKING' in ast.dump(node.test):
-            yield from _statements(ast.Module(node.orelse, []), False)
-        elif isinstance(node, ast.If | ast.Try | ast.With):
-            inner = [
-                *node.body,
-                *getattr(node, 'orelse', []),
-                *getattr(node, 'finalbody', []),
-            ]
-            yield from _statements(ast.Module(inner, []), False)

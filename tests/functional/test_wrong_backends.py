@@ -33,7 +33,7 @@ from oslo_periodic.backends import base as backend_base
 from oslo_periodic import testing
 from tests import base
 
-#: Seconds; for backends that let the suite wait in vain.
+#: Seconds; for backends that make the suite wait without an end.
 SHORT = 0.1
 
 # What blocks a native thread, also where eventlet has patched the process.
@@ -76,7 +76,7 @@ class _Changed(futures.Executor):
         self._pool.shutdown(wait, cancel_futures=cancel_futures)
 
 
-# What a backend says of itself.
+# What a backend declares.
 
 
 class HasNoName(Threading):
@@ -247,7 +247,7 @@ class BlocksTheHub(Eventlet):
 
 class RunsTooMany(Threading):
     def sleep(self, seconds):
-        # So long that what runs side by side is seen to.
+        # So long that calls overlap.
         super().sleep(seconds and max(seconds, SHORT))
 
     def worker_pool(self, workers):
@@ -519,7 +519,7 @@ class TestWrongBackends(testscenarios.WithScenarios, base.TestCase):
 
 
 class TestRules(base.TestCase):
-    def test_every_rule_is_broken_by_somebody(self):
+    def test_every_rule_is_broken(self):
         broken = set()
         for _name, scenario in SCENARIOS:
             broken |= scenario['broken']

@@ -27,7 +27,7 @@ from oslo_periodic import testing
 import tests
 from tests import base
 
-#: Seconds; for pools that let the suite wait in vain.
+#: Seconds; for pools that make the suite wait without an end.
 SHORT = 2
 
 
