@@ -27,6 +27,12 @@ from typing import Protocol
 class Event(Protocol):
     """What a clock can wait on, such as :class:`threading.Event`."""
 
+    def set(self) -> None:
+        """Set the event, and wake the threads that wait for it."""
+
+    def is_set(self) -> bool:
+        """Say whether the event is set."""
+
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the event is set.
 
