@@ -184,15 +184,17 @@ class Schedule:
                 self._flags.append(flags)
                 if held:
                     self._held[row] = held
+                self._enqueue(row)
             else:
                 self._functions[row] = function
                 self._spacing[row] = spacing
                 self._last_run[row] = last_run
                 self._flags[row] = flags
+                self._relocate(row)
             # Last, so that a name is never there before its columns.
             self._rows[name] = row
-            self._relocate(row)
-        self._notify(row)
+        if self._listener is not None:
+            self._notify(row)
         return row
 
     def remove(self, name: str) -> int:
@@ -248,6 +250,15 @@ class Schedule:
         """Return when a row ran last; None: never."""
         last_run = self._last_run[row]
         return None if last_run != last_run else last_run
+
+    def timing(self, row: int) -> tuple[float | None, float, int]:
+        """Return the last run, the spacing and the properties of a row."""
+        last_run = self._last_run[row]
+        return (
+            None if last_run != last_run else last_run,
+            self._spacing[row],
+            self._flags[row],
+        )
 
     def flag(self, row: int, flag: int) -> bool:
         """Say whether a row has a property."""
@@ -544,7 +555,7 @@ class Schedule:
 
     def finish(
         self, row: int, started: float, ended: float, boundary: float
-    ) -> int:
+    ) -> int | None:
         """Put back a row whose run has ended.
 
         A run longer than the spacing has missed boundaries. They are skipped,
@@ -555,7 +566,8 @@ class Schedule:
         :param started: when the run started.
         :param ended: when it ended.
         :param boundary: as passed to :meth:`begin`.
-        :returns: how many boundaries were skipped.
+        :returns: how many boundaries were skipped; None if the row was
+            removed during the run.
         """
         missed = 0
         with self._lock:
@@ -573,7 +585,7 @@ class Schedule:
             self._active.discard(row)
             if self._functions[row] is None:
                 self._removed.pop(self._names[row], None)
-                return 0
+                return None
             if row in self._requested_while_running:
                 self._requested_while_running.discard(row)
                 self._requested.add(row)

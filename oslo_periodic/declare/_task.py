@@ -39,6 +39,10 @@ _ARGUMENTS = (
     *_policy.DeclaredPolicy._fields,
 )
 
+_NUMBERS = frozenset({int, float})
+#: The flags of the code of async functions.
+_ASYNC = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+
 #: Called with the PeriodicTasks instance and the context.
 Function = Callable[..., object]
 #: Seconds, or a deferred value that gives them.
@@ -118,7 +122,10 @@ def declared_spacing(spacing: object, name: str) -> Spacing:
     :param name: the task's name, for the text of the error.
     :raises InvalidPeriodicTaskArg: if it is none of them.
     """
-    if type(spacing) not in (int, float) and _deferred.is_deferred(spacing):
+    # Nearly all spacings, first: a class may have many tasks.
+    if type(spacing) in _NUMBERS and 0 < spacing < 1e300:  # type: ignore[operator]
+        return spacing  # type: ignore[return-value]
+    if _deferred.is_deferred(spacing):
         _deferred.check(spacing, 'spacing', name)
         return spacing
     return normal_spacing(spacing, name)
@@ -179,7 +186,7 @@ def describe(
         enabled=enabled,
         external_ok=external_process_ok,
         immediate=run_immediately,
-        policy=_policy.declare(name, **policy),
+        policy=_policy.declare(name, **policy) if policy else _policy.UNSET,
     )
 
 
@@ -193,6 +200,9 @@ def _hint(function: object) -> str:
 
 def _check_not_async(function: Function) -> None:
     plain = getattr(function, '__func__', function)
+    code = getattr(plain, '__code__', None)
+    if code is not None and not code.co_flags & _ASYNC:
+        return
     if inspect.iscoroutinefunction(plain) or inspect.isasyncgenfunction(plain):
         raise exceptions.InvalidPeriodicTaskArg(
             f'The periodic task {where(function)} is an async function, and '

@@ -226,8 +226,7 @@ class Dispatcher:
     ) -> None:
         """Put back a task for which no worker could be started."""
         tries = self._tries.get(run.ref, 0)
-        doubled = _FIRST_RETRY * 2 ** min(tries, _MOST_DOUBLINGS)
-        seconds = min(doubled, _LAST_RETRY)
+        seconds = retry_delay(tries)
         at = self.clock.now() + seconds
         self._tries[run.ref] = tries + 1
         self.retrying[run.ref] = f'{type(error).__name__}: {error}'
@@ -287,3 +286,13 @@ class Dispatcher:
             'The periodic task runner has failed',
             exc_info=(type(exc), exc, exc.__traceback__),
         )
+
+
+def retry_delay(tries: int) -> float:
+    """Return the seconds before the next try to start a worker.
+
+    :param tries: how many tries have failed before.
+    """
+    # A float has no room for 2 ** 1024, which 17 hours of tries would reach.
+    doublings = min(tries, _MOST_DOUBLINGS)
+    return min(_FIRST_RETRY * 2**doublings, _LAST_RETRY)
