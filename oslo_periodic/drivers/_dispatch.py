@@ -295,4 +295,4 @@ def retry_delay(tries: int) -> float:
     """
     # A float has no room for 2 ** 1024, which 17 hours of tries would reach.
     doublings = min(tries, _MOST_DOUBLINGS)
-    return min(_FIRST_RETRY * 2**doublings, _LAST_RETRY)
+    return min(_FIRST_RETRY * 2.0**doublings, _LAST_RETRY)
