@@ -81,6 +81,7 @@ class ClockFixture(fixtures.Fixture):
             ('now', self.now),
             ('random', self),
             ('_tick_clock.wait', self.wait),
+            ('_tick_clock.forget', self.forget),
         ):
             self.useFixture(
                 fixtures.MonkeyPatch(f'{periodic_task.__name__}.{name}', value)
@@ -105,6 +106,10 @@ class ClockFixture(fixtures.Fixture):
         finally:
             self._awake.add(event)
             del self._waits[event]
+
+    def forget(self, event: _clock.Event) -> None:
+        """Note that a timer has ended; for timers."""
+        self._awake.discard(event)
 
     def advance(self, seconds: float) -> None:
         """Move the clock forward, and wake the timers that wait for it.

@@ -70,6 +70,9 @@ class Clock:
         if seconds > 0:
             event.wait(seconds)
 
+    def forget(self, event: Event) -> None:
+        """Note that the timer which waited for an event has ended."""
+
 
 def nearest_boundary(
     now: float,

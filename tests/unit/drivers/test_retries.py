@@ -11,18 +11,18 @@
 # under the License.
 
 
-"""The parts of the hand-out that need no thread."""
+"""The delays before another try to start a worker."""
 
-from oslo_periodic.drivers import _dispatch
+from oslo_periodic.drivers import _retries
 from tests import base
 
 
 class TestRetryDelay(base.TestCase):
     def test_it_doubles_up_to_a_minute(self):
-        delays = [_dispatch.retry_delay(tries) for tries in range(8)]
+        delays = [_retries.delay(tries) for tries in range(8)]
         self.assertEqual([1, 2, 4, 8, 16, 32, 60, 60], delays)
 
     def test_any_number_of_tries(self):
         """2.0 ** 1024 is too large for a float."""
         for tries in (1023, 1024, 1025, 10**6):
-            self.assertEqual(60, _dispatch.retry_delay(tries))
+            self.assertEqual(60, _retries.delay(tries))
