@@ -24,7 +24,7 @@ copyright = 'OpenStack Foundation'
 
 # -- Options for oslo_config.sphinxconfiggen ----------------------------------
 
-# The sample is no source, so it goes where everything goes that is built.
+# The sample is generated, so it does not belong into the source directory.
 config_generator_config_file = '../config-generator.conf'
 sample_config_basename = '../build/oslo.periodic'
 
