@@ -10,9 +10,14 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What operators see and do, whichever driver runs the tasks.
+"""What operators see and do.
 
-Modules: `_commands` is what operators do, `_health` what is wrong and why,
-`_control` the socket that both are reached by, and `_notify` tells the service
-manager.
+Modules:
+
+- `_commands`: pause, resume, run and describe tasks, by name;
+- `_operations`: the same as methods of a runner;
+- `_health`: whether the tasks are healthy, and the reasons if not;
+- `_control`: the control socket;
+- `_notify`: messages to the service manager;
+- `_surface`: the monitor, and what else runs for operators beside a runner.
 """
