@@ -21,14 +21,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from collections.abc import Mapping
-import logging
 from typing import NamedTuple
 
+from oslo_periodic import _log
 from oslo_periodic.declare import _attributes
 from oslo_periodic.declare import _task
 from oslo_periodic import exceptions
 
-LOG = logging.getLogger('oslo_periodic.periodic_task')
+LOG = _log.get_logger('oslo_periodic.periodic_task')
 
 
 def is_active(task: _task.Task) -> bool:

@@ -17,11 +17,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Sequence
-import logging
 import os
 import time
 from typing import Protocol
 
+from oslo_periodic import _log
 from oslo_periodic.core import _report
 from oslo_periodic.core import _schedule
 from oslo_periodic.core import _task_set
@@ -29,7 +29,7 @@ from oslo_periodic.declare import _names
 from oslo_periodic.drivers import _engine
 from oslo_periodic import exceptions
 
-LOG = logging.getLogger('oslo_periodic.runner')
+LOG = _log.get_logger('oslo_periodic.runner')
 
 
 def find(

@@ -27,17 +27,17 @@ from collections.abc import Callable
 from collections.abc import Mapping
 import errno
 import json
-import logging
 import os
 import socket
 import stat
 import struct
 import time
 
+from oslo_periodic import _log
 from oslo_periodic.backends import base
 from oslo_periodic import exceptions
 
-LOG = logging.getLogger('oslo_periodic.runner')
+LOG = _log.get_logger('oslo_periodic.runner')
 
 #: The largest request, in bytes.
 MAX_REQUEST = 1 << 16
