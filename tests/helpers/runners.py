@@ -175,7 +175,6 @@ class ClockMixin:
         self.clock.waits.clear()
         started = super().start(*tasks, **arguments)
         self.await_event(self.clock.waits)
-        self.settle()
         return started
 
     def settle(self):
