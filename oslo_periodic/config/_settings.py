@@ -68,6 +68,7 @@ class SettingsReader:
         #: By spacing, the settings of tasks that set nothing else: most
         #: tasks share one object with others.
         self._shared: dict[_task.Spacing, _settings.TaskSettings] = {}
+        self._equal: dict[_settings.TaskSettings, _settings.TaskSettings] = {}
 
     @property
     def configurable(self) -> bool:
@@ -128,11 +129,12 @@ class SettingsReader:
                 self.defaults,
             )
             policy = policy if merged == policy else merged
-        return _settings.TaskSettings(
+        settings = _settings.TaskSettings(
             _task.normal_spacing(set_spacing, task.name),
             bool(enabled),
             policy,
         )
+        return self._equal.setdefault(settings, settings)
 
     def _declared_enabled(self, task: _task.Task) -> object:
         enabled = _lookup.resolve(

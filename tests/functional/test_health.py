@@ -611,25 +611,59 @@ class TestTimer(HealthTestCase):
         self.shut.set()
         self.await_condition(lambda: 'WATCHDOG=1' in manager.read())
 
-    def test_it_fails(self):
+    @staticmethod
+    def fail_with(dispatcher, now):
+        raise LookupError('on purpose')
+
+    def test_an_instance_that_is_broken(self):
+        """It ended the timer, so no task ran any more."""
         self.look_often()
-        started = self.start_on_stub()
-        pool = self.selected.backend.worker_pool(1)
-        self.addCleanup(pool.shutdown)
-        waiting = pool.submit(started.wait)
+        others = self.make(other=(0.01, self.recording('other')))
+        started = self.start_on_stub(others)
 
         def fail():
             raise LookupError('on purpose')
 
         self.timer.read = fail
         started.reset()
+        self.await_log(
+            'ERROR The periodic tasks of PeriodicTasks cannot be scheduled: '
+            'LookupError: on purpose'
+        )
+        self.await_health(
+            started,
+            'The instance of PeriodicTasks cannot be scheduled: LookupError: '
+            'on purpose',
+        )
+        ran = self.count('other')
+        self.await_condition(lambda: self.count('other') > ran + 3)
+        self.assertEqual(1, self.logged('ERROR The periodic tasks of'))
+        self.timer.read = lambda: True
+        self.await_health(started)
+        ran = self.count('quick')
+        self.await_condition(lambda: self.count('quick') > ran)
+
+    def test_it_fails(self):
+        self.look_often()
+        started = self.start_on_stub()
+        pool = self.selected.backend.worker_pool(1)
+        self.addCleanup(pool.shutdown)
+        waiting = pool.submit(started.wait)
+        failing = fixtures.MonkeyPatch(
+            'oslo_periodic.drivers._dispatch.Dispatcher._plan', self.fail_with
+        )
+        with failing:
+            started.reset()
+            waiting.exception(base.TIMEOUT)
         error = waiting.exception(base.TIMEOUT)
         self.assertIsInstance(error, exceptions.RunnerError)
         self.assertIsInstance(error.__cause__, LookupError)
+        # It reaches wait() before it is logged.
+        self.await_log('CRITICAL The periodic task runner has')
+        self.await_log('LookupError: on purpose')
         self.assertEqual(
             1, self.logged('CRITICAL The periodic task runner has')
         )
-        self.assertIn('LookupError: on purpose', self.log.output)
         self.await_health(
             started, 'The runner has failed: LookupError: on purpose'
         )
@@ -650,17 +684,18 @@ class TestTimer(HealthTestCase):
         for kind in (SystemExit, KeyboardInterrupt, GeneratorExit):
             started = self.start_on_stub()
 
-            def fail(kind=kind):
+            def fail(dispatcher, now, kind=kind):
                 raise kind('on purpose')
 
-            self.timer.read = fail
-            started.reset()
-            self.assertRaises(exceptions.RunnerError, started.wait)
+            with fixtures.MonkeyPatch(
+                'oslo_periodic.drivers._dispatch.Dispatcher._plan', fail
+            ):
+                started.reset()
+                self.assertRaises(exceptions.RunnerError, started.wait)
             self.await_health(
                 started, f'The runner has failed: {kind.__name__}: on purpose'
             )
             started.stop(timeout=base.TIMEOUT)
-            self.timer.read = lambda: True
             self.ran.clear()
 
     def test_logging_fails_as_a_run_begins(self):

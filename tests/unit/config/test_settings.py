@@ -19,6 +19,7 @@ import fixtures
 from oslo_config import cfg
 from oslo_config import sources
 
+from oslo_periodic.config import _lookup
 from oslo_periodic.config import _settings
 from oslo_periodic.declare import _policy
 from oslo_periodic.declare import _task
@@ -99,7 +100,7 @@ class SettingsTestCase(base.TestCase):
 
 class TestResolve(SettingsTestCase):
     def resolve(self, value, conf):
-        return _settings.resolve(value, 'spacing', 'sync', conf)
+        return _lookup.resolve(value, 'spacing', 'sync', conf)
 
     def test_what_is_not_deferred(self):
         for value in (5, 2.5, None, True):
@@ -247,9 +248,10 @@ class TestGroups(SettingsTestCase):
         self.assertEqual([], self.groups())
 
     def test_what_code_has_registered(self):
-        reader = self.reader()
+        self.reader()
         opts.register_task(self.conf, 'Manager', 'plain')
         self.conf.set_override('spacing', 4, 'periodic_task:Manager.plain')
+        reader = _settings.SettingsReader(self.conf, 'Manager')
         self.assertEqual(4, reader.read(PLAIN, 10.0).spacing)
 
     def test_the_environment(self):
