@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import fcntl
 import logging
@@ -23,6 +24,7 @@ import pickle
 import signal
 import socket
 import sys
+import traceback
 from typing import Any
 from typing import TYPE_CHECKING
 
@@ -48,11 +50,23 @@ def main(arguments: list[str]) -> None:
     _die_with_parent(life_fd)
     _handle_signals(stack_fd)
     worker = ChildWorker(name, socket.socket(fileno=command_fd), result_fd)
-    worker.serve()
-    # Not sys.exit: a thread that a task has left behind must not keep the
-    # process alive, and the service's atexit handlers are for the parent.
+    code = 1
+    try:
+        code = worker.serve()
+    except BaseException:
+        _print_exception()
+    finally:
+        _exit(code)
+
+
+def _exit(code: int) -> None:
+    """End this process at once.
+
+    Not with sys.exit: a thread that a task left behind must not keep the
+    process alive, and the service's atexit handlers are for the parent.
+    """
     _flush()
-    os._exit(0)
+    os._exit(code)
 
 
 def _flush() -> None:
@@ -63,12 +77,11 @@ def _flush() -> None:
             pass  # It is closed, or its reader is.
 
 
-def _log_to_stderr() -> None:
-    """Make a child that a task has forked log to standard error.
-
-    Two processes that write to the pipe would mix up their messages.
-    """
-    logging.root.handlers[:] = [logging.StreamHandler()]
+def _print_exception() -> None:
+    """Print the current exception to standard error, as far as possible."""
+    # There may be no memory, or no stream.
+    with contextlib.suppress(Exception):
+        traceback.print_exc()
 
 
 def _die_with_parent(fd: int) -> None:
@@ -103,6 +116,31 @@ def _handle_signals(stack_fd: int) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
+class _ForkGuard:
+    """Ends a child that the guarded code has forked where that code ends.
+
+    The child ends as a program of that code would. If it went on, it would
+    serve the parent as a second worker on the same channels.
+    """
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *details: object) -> None:
+        if os.getpid() == self._pid:
+            return
+        exc = sys.exception()
+        if exc is None:
+            _exit(0)
+        if isinstance(exc, SystemExit) and isinstance(exc.code, int | None):
+            _exit(exc.code or 0)
+        _print_exception()
+        _exit(1)
+
+
 class ChildWorker:
     """Runs the commands of the parent, one at a time, and reports."""
 
@@ -113,6 +151,7 @@ class ChildWorker:
         :param commands: brings the commands.
         :param fd: the pipe that takes the reports.
         """
+        self._guard = _ForkGuard()
         self._commands = commands
         self._sender = _wire.Sender(fd)
         self._handler = _logs.ForwardingHandler(self._sender, name)
@@ -123,19 +162,32 @@ class ChildWorker:
         self._view = memoryview(b'')
         self._payload: base.Payload | None = None
         logging.root.handlers[:] = [self._handler]
-        os.register_at_fork(after_in_child=_log_to_stderr)
+        os.register_at_fork(after_in_child=self._after_fork)
 
-    def serve(self) -> None:
-        """Run commands until the parent sends 'stop' or has ended."""
+    def _after_fork(self) -> None:
+        """Release, in a child that a task has forked, the worker's channels.
+
+        Two processes on one pipe would mix up their messages. The child logs
+        to standard error.
+        """
+        self._sender.close()
+        self._commands.close()
+        logging.root.handlers[:] = [logging.StreamHandler()]
+
+    def serve(self) -> int:
+        """Run commands until the parent sends 'stop' or has ended.
+
+        :returns: the exit code of the process.
+        """
         while True:
             data, fds, _flags, _address = socket.recv_fds(
                 self._commands, _MAX_COMMAND, 1
             )
             if not data:
-                return
+                return 0
             command, *arguments = pickle.loads(data)  # noqa: S301
             if command == 'stop':
-                return
+                return 0
             if command == 'tick':
                 self._tick(fds[0], *arguments)
             elif command == 'run':
@@ -163,15 +215,17 @@ class ChildWorker:
 
     def _run(self, name: str, full_name: str, watch: bool) -> None:
         self._handler.task = full_name
+        failure = changed = None
         try:
-            task = self._load(name, full_name, watch)
+            with self._guard:
+                task = self._load(name, full_name, watch)
         except BaseException as exc:
             self._sender.send('load failed', _wire.pack_exception(exc))
             return
         self._sender.send('began')
-        failure = changed = None
         try:
-            changed = task()
+            with self._guard:
+                changed = task()
         except BaseException as exc:
             failure = _wire.pack_exception(exc)
         self._handler.task = None

@@ -214,24 +214,31 @@ class PoolTick:
             yield base.Ended(job.index, exc, changed)
         elif kind == 'load failed':
             del self._jobs[worker]
-            self._free.append(worker)
             self._todo.appendleft(job.index)
-            cause = _wire.unpack_exception(rest[0])
-            self._error = exceptions.WorkerStartError(
-                'a worker process could not load its task: '
-                f'{type(cause).__name__}: {cause}'
-            )
-            self._error.__cause__ = cause
+            # Not kept: whatever it lacks, the next load would lack, too.
+            self._stop(worker)
+            if not worker.calls:
+                cause = _wire.unpack_exception(rest[0])
+                self._error = exceptions.WorkerStartError(
+                    'a worker process could not load its task: '
+                    f'{type(cause).__name__}: {cause}'
+                )
+                self._error.__cause__ = cause
+            # Else an earlier task may have changed the process, such as its
+            # limits: a fresh worker tells.
 
     def _free_or_stop(self, worker: _worker.Worker) -> None:
         del self._jobs[worker]
         worker.calls += 1
         if 0 < self._settings.max_tasks <= worker.calls:
-            self._stopping.add(worker)
-            with contextlib.suppress(OSError):
-                worker.send('stop')
+            self._stop(worker)
         else:
             self._free.append(worker)
+
+    def _stop(self, worker: _worker.Worker) -> None:
+        self._stopping.add(worker)
+        with contextlib.suppress(OSError):
+            worker.send('stop')
 
     def _on_exit(self, worker: _worker.Worker) -> Iterator[base.Ended]:
         job = self._jobs.pop(worker, None)

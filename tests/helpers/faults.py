@@ -16,7 +16,9 @@ import ctypes
 import logging
 import multiprocessing
 import os
+import resource
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -273,3 +275,48 @@ def log_in_a_signal_handler(self, context):
 
 def print_plainly(self, context):
     print('not flushed')
+
+
+def fail_to_execute(self, context):
+    """Fork a child that cannot become another program."""
+    child = os.fork()
+    if not child:
+        os.execv('/nonexistent/program', ['program'])
+    self.say('child', os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+
+def forget_to_exit(self, context):
+    """Fork a child that returns from the task, as its parent does."""
+    child = os.fork()
+    if child:
+        self.say('child', os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    else:
+        self.say('forked')
+
+
+def exit_in_a_fork(self, context):
+    child = os.fork()
+    if not child:
+        sys.exit(5)
+    self.say('child', os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+
+def fork_and_fail(self, context):
+    child = os.fork()
+    if child:
+        self.say('child', os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    raise ValueError('in both')
+
+
+def limit_memory(self, context):
+    """Leave no memory for another copy of a large instance."""
+    with open('/proc/self/statm') as file:
+        pages = int(file.read().split()[0])
+    limit = pages * resource.getpagesize() - len(self.blob) // 2
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def break_the_loop(self, context):
+    """Leave a thread behind, and have the loop of the worker fail."""
+    leave_a_thread(self, context)
+    socket.recv_fds = None
