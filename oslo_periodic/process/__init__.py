@@ -41,16 +41,20 @@ What can go wrong, and what follows:
 - a worker dies before ``began``: the task goes to another worker; five such
   deaths in a row end the tick (`WorkerStartError`);
 - a worker dies after that: its task alone has failed (`WorkerDied`);
-- a task exceeds its timeout: the worker gets SIGTERM, on which it writes down
-  its stack, and SIGKILL a second later (`TaskTimeout`);
-- a worker cannot load the instance: the tick raises `WorkerStartError`, and
-  tasks that did not begin stay due.
+- a task exceeds its timeout: the worker gets SIGTSTP, on which it writes down
+  its stack and stops; then, or a second later, it is killed with the programs
+  that the task has started (`TaskTimeout`; `_tree` says what is reached);
+- a worker cannot load the instance: it ends; the tick raises
+  `WorkerStartError`, unless earlier tasks may have changed the worker, and
+  tasks that did not begin stay due;
+- a signal for the service reaches its workers, too: they lead process groups
+  of their own and ignore it (`_signals`).
 
 The protocol between the drivers and a pool is public: see
 `oslo_periodic.backends.base`. `_payload` implements its payload, for pools of
 any kind. The spawn pool is `_pool`, which runs a tick (`_tick`, `_poller`) on
-the workers of this process (`_workers`, `_worker`). `_child` is the worker
-process. Both sides share `_wire` (messages and pickles), `_conf` (how a
-ConfigOpts travels), `_logs` (how log records do) and `_main` (where the main
-program is).
+the workers of this process (`_workers`, `_worker`, `_tree`). `_child` is the
+worker process, with `_adopt` and `_libc`. Both sides share `_wire` (messages
+and pickles), `_conf` (how a ConfigOpts travels), `_logs` (how log records do),
+`_signals` and `_main` (where the main program is).
 """

@@ -15,20 +15,20 @@
 from __future__ import annotations
 
 import contextlib
-import faulthandler
-import fcntl
 import logging
 import mmap
 import os
 import pickle
-import signal
 import socket
 import sys
 import traceback
 from typing import Any
 from typing import TYPE_CHECKING
 
+from oslo_periodic.process import _adopt
+from oslo_periodic.process import _libc
 from oslo_periodic.process import _logs
+from oslo_periodic.process import _signals
 from oslo_periodic.process import _wire
 
 if TYPE_CHECKING:
@@ -47,9 +47,11 @@ def main(arguments: list[str]) -> None:
     """
     name = arguments[0]
     command_fd, result_fd, life_fd, stack_fd = map(int, arguments[1:])
-    _die_with_parent(life_fd)
-    _handle_signals(stack_fd)
-    worker = ChildWorker(name, socket.socket(fileno=command_fd), result_fd)
+    lifeline = _adopt.Lifeline(life_fd)
+    _signals.handle(stack_fd)
+    _libc.become_subreaper()
+    commands = socket.socket(fileno=command_fd)
+    worker = ChildWorker(name, commands, result_fd, lifeline)
     code = 1
     try:
         code = worker.serve()
@@ -84,38 +86,6 @@ def _print_exception() -> None:
         traceback.print_exc()
 
 
-def _die_with_parent(fd: int) -> None:
-    """Have the kernel kill this process when the parent has ended.
-
-    A thread that waits for the end of the pipe would not run while C code
-    holds the GIL. The pipe is opened anew because its open file description
-    says which process gets the signal, and all workers inherit the same one.
-    """
-    own = os.open(f'/proc/self/fd/{fd}', os.O_RDONLY | os.O_CLOEXEC)
-    os.close(fd)
-    fcntl.fcntl(own, fcntl.F_SETSIG, signal.SIGKILL)
-    fcntl.fcntl(own, fcntl.F_SETOWN, os.getpid())
-    flags = fcntl.fcntl(own, fcntl.F_GETFL)
-    fcntl.fcntl(own, fcntl.F_SETFL, flags | os.O_ASYNC)
-    # If the parent ended before that, no signal comes.
-    os.set_blocking(own, False)
-    try:
-        if not os.read(own, 1):
-            os._exit(1)
-    except BlockingIOError:
-        pass
-
-
-def _handle_signals(stack_fd: int) -> None:
-    # Not SIG_IGN, which the children of tasks would inherit.
-    signal.signal(signal.SIGINT, lambda number, frame: None)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    faulthandler.register(
-        signal.SIGTERM, file=stack_fd, all_threads=True, chain=True
-    )
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-
-
 class _ForkGuard:
     """Ends a child that the guarded code has forked where that code ends.
 
@@ -144,13 +114,21 @@ class _ForkGuard:
 class ChildWorker:
     """Runs the commands of the parent, one at a time, and reports."""
 
-    def __init__(self, name: str, commands: socket.socket, fd: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        commands: socket.socket,
+        fd: int,
+        lifeline: _adopt.Lifeline,
+    ) -> None:
         """Send all log records of this process to the parent.
 
         :param name: the name of this worker.
         :param commands: brings the commands.
         :param fd: the pipe that takes the reports.
+        :param lifeline: ends this process with the parent.
         """
+        self._lifeline = lifeline
         self._guard = _ForkGuard()
         self._commands = commands
         self._sender = _wire.Sender(fd)
@@ -215,11 +193,13 @@ class ChildWorker:
 
     def _run(self, name: str, full_name: str, watch: bool) -> None:
         self._handler.task = full_name
+        self._lifeline.hold_group()
         failure = changed = None
         try:
             with self._guard:
                 task = self._load(name, full_name, watch)
         except BaseException as exc:
+            self._lifeline.hold_process()
             self._sender.send('load failed', _wire.pack_exception(exc))
             return
         self._sender.send('began')
@@ -229,8 +209,9 @@ class ChildWorker:
         except BaseException as exc:
             failure = _wire.pack_exception(exc)
         self._handler.task = None
+        self._lifeline.hold_process()
         _flush()
-        self._sender.send('ended', failure, changed)
+        self._sender.send('ended', failure, changed, _adopt.is_spent())
 
     def _load(
         self, name: str, full_name: str, watch: bool

@@ -23,7 +23,6 @@ import logging
 import math
 import os
 import pickle
-import signal
 import time
 from typing import Any
 
@@ -32,6 +31,7 @@ from oslo_periodic import exceptions
 from oslo_periodic.process import _descriptors
 from oslo_periodic.process import _logs
 from oslo_periodic.process import _poller
+from oslo_periodic.process import _tree
 from oslo_periodic.process import _wire
 from oslo_periodic.process import _worker
 from oslo_periodic.process import _workers
@@ -40,19 +40,23 @@ from oslo_periodic.process import _workers
 _MAX_DEATHS = 5
 #: Seconds for a worker to start and load the payload, imports included.
 _LOAD_TIMEOUT = 120.0
+#: Seconds between looks whether a worker has written down its stack.
+_STACK_TIME = 0.005
 
 
 class _Job:
     """The call that a worker has been given."""
 
-    __slots__ = ('began', 'deadline', 'index', 'overdue')
+    __slots__ = ('began', 'deadline', 'index', 'kill_at', 'overdue')
 
     def __init__(self, index: int) -> None:
         self.index = index
         self.began: float | None = None
         self.deadline = time.monotonic() + _LOAD_TIMEOUT
-        #: Whether SIGTERM was sent, because the deadline has passed.
+        #: Whether the worker's stack was requested, because the deadline has
+        #: passed; and when the worker is killed, whether it is written or not.
         self.overdue = False
+        self.kill_at = math.inf
 
 
 class PoolTick:
@@ -127,7 +131,7 @@ class PoolTick:
         if self._file >= 0:
             os.close(self._file)
         try:
-            self._workers.discard(list(self._stopping))
+            self._workers.retire(list(self._stopping))
         finally:
             for worker in self._free:
                 self._workers.add_idle(worker, self._settings.idle_timeout)
@@ -175,6 +179,7 @@ class PoolTick:
             setup = self._setup if worker.setup != self._setup else None
             worker.send('tick', setup, self._head, fd=self._file)
             worker.tick, worker.setup = self, self._setup
+        worker.running_since = _tree.now()
         worker.send('run', call.name, call.full_name, call.watch)
 
     def _wait(self) -> Iterator[base.Began | base.Ended]:
@@ -189,7 +194,7 @@ class PoolTick:
                 yield from self._on_exit(worker)
             elif worker.receiver.ended:
                 # A task has closed the pipe: no report can come any more.
-                worker.signal(signal.SIGKILL)
+                worker.kill()
                 self._poller.remove_results(worker)
         self._check_deadlines()
 
@@ -208,12 +213,13 @@ class PoolTick:
             self._deaths = 0
             yield base.Began(job.index)
         elif kind == 'ended':
-            failure, changed = rest
-            self._free_or_stop(worker)
+            failure, changed, spent = rest
+            self._free_or_stop(worker, spent)
             exc = failure and _wire.unpack_exception(failure)
             yield base.Ended(job.index, exc, changed)
         elif kind == 'load failed':
             del self._jobs[worker]
+            worker.running_since = None
             self._todo.appendleft(job.index)
             # Not kept: whatever it lacks, the next load would lack, too.
             self._stop(worker)
@@ -227,10 +233,11 @@ class PoolTick:
             # Else an earlier task may have changed the process, such as its
             # limits: a fresh worker tells.
 
-    def _free_or_stop(self, worker: _worker.Worker) -> None:
+    def _free_or_stop(self, worker: _worker.Worker, spent: bool) -> None:
         del self._jobs[worker]
+        worker.running_since = None
         worker.calls += 1
-        if 0 < self._settings.max_tasks <= worker.calls:
+        if spent or 0 < self._settings.max_tasks <= worker.calls:
             self._stop(worker)
         else:
             self._free.append(worker)
@@ -243,6 +250,7 @@ class PoolTick:
     def _on_exit(self, worker: _worker.Worker) -> Iterator[base.Ended]:
         job = self._jobs.pop(worker, None)
         stack = worker.stack()
+        worker.kill()  # What its run has started, and it has left behind.
         reason = self._dismiss(worker)
         if job is None:
             return
@@ -290,13 +298,15 @@ class PoolTick:
         for worker, job in self._jobs.items():
             if job.deadline > current:
                 continue
-            if job.overdue:
-                worker.signal(signal.SIGKILL)
-                job.deadline = math.inf
-            else:
+            if not job.overdue:
                 job.overdue = True
-                job.deadline = current + _worker.GRACE
-                worker.signal(signal.SIGTERM)
+                job.kill_at = current + _worker.GRACE
+                worker.request_stack()
+            elif worker.is_stopped() or job.kill_at <= current:
+                worker.kill()
+                job.deadline = math.inf
+                continue
+            job.deadline = min(current + _STACK_TIME, job.kill_at)
 
 
 def _no_worker(exc: OSError) -> exceptions.WorkerStartError:

@@ -28,13 +28,15 @@ import time
 from typing import Any
 
 from oslo_periodic.process import _descriptors
+from oslo_periodic.process import _signals
+from oslo_periodic.process import _tree
 from oslo_periodic.process import _wire
 
 _BOOT = (
     'import json, sys; sys.path[:] = json.loads(sys.argv[1]); '
     'from oslo_periodic.process import _child; _child.main(sys.argv[2:])'
 )
-#: Seconds from SIGTERM to SIGKILL.
+#: Seconds that a worker has to write down its stack, or to end by itself.
 GRACE = 1.0
 
 
@@ -57,6 +59,8 @@ class Worker:
         #: The log levels and import path that it was last sent.
         self.setup: object = None
         self.idle_until = 0.0
+        #: When its run began, as `_tree.now` returned it; None between runs.
+        self.running_since: int | None = None
         with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
             self._socket, commands = _socket_pair()
             ours.callback(self._socket.close)
@@ -67,8 +71,13 @@ class Worker:
             self._stack = _descriptors.memory_file('periodic-stack')
             ours.callback(os.close, self._stack)
             fds = [commands, results, lifeline, self._stack]
+            # Until the worker handles signals, they wait.
+            theirs.enter_context(_signals.blocked())
             self._process = subprocess.Popen(  # noqa: S603
-                _command(name, fds), stdin=subprocess.DEVNULL, pass_fds=fds
+                _command(name, fds),
+                stdin=subprocess.DEVNULL,
+                pass_fds=fds,
+                process_group=0,
             )
             ours.callback(self._process.wait)
             ours.callback(self._process.kill)
@@ -99,12 +108,17 @@ class Worker:
             socket.MSG_NOSIGNAL,
         )
 
-    def signal(self, number: int) -> None:
-        """Send a signal, unless the process has ended."""
-        try:
-            signal.pidfd_send_signal(self.sentinel, number)
-        except ProcessLookupError:
-            pass
+    def request_stack(self) -> None:
+        """Make it write down its stack and stop, unless it has ended."""
+        _tree.send(self.sentinel, _signals.STACK)
+
+    def is_stopped(self) -> bool:
+        """Return whether it has written down its stack and stopped."""
+        return _tree.is_stopped(self.pid)
+
+    def kill(self) -> None:
+        """Kill it, with the programs that its run has started."""
+        _tree.kill(self.pid, self.sentinel, self.running_since)
 
     def has_ended(self, timeout: float = 0.0) -> bool:
         """Return whether the process has ended, after a wait.
@@ -117,7 +131,7 @@ class Worker:
         return bool(poll.poll(max(0.0, timeout) * 1000))
 
     def stack(self) -> str:
-        """Return the stack that the worker wrote down on SIGTERM."""
+        """Return the stack that the worker wrote down."""
         size = os.fstat(self._stack).st_size
         return os.pread(self._stack, size, 0).decode('utf-8', 'replace')
 
@@ -173,19 +187,15 @@ def _command(name: str, fds: Iterable[int]) -> list[str]:
     ]
 
 
-def end(workers: list[Worker], signal_first: bool = True) -> None:
-    """End workers, even those that are busy, and reap them.
+def wait_or_kill(workers: list[Worker]) -> None:
+    """Reap workers that were sent 'stop'; kill those that do not end.
 
-    :param workers: the workers to end.
-    :param signal_first: False if they have been sent 'stop'.
+    :param workers: workers that run nothing.
     """
-    if signal_first:
-        for worker in workers:
-            worker.signal(signal.SIGTERM)
     deadline = time.monotonic() + GRACE
     for worker in workers:
         if not worker.has_ended(deadline - time.monotonic()):
-            worker.signal(signal.SIGKILL)
+            worker.kill()
         worker.reap()
 
 

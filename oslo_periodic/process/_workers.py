@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -102,21 +103,23 @@ class Workers:
         if closed:
             self.discard([worker])
 
-    def retire(self, worker: _worker.Worker) -> None:
-        """End an idle worker."""
-        with self._condition:
-            self._busy.discard(worker)
-        try:
-            worker.send('stop')
-        except OSError:
-            pass
-        _worker.end([worker], signal_first=False)
-
-    def discard(self, workers: list[_worker.Worker]) -> None:
-        """End workers, even those that run a call."""
+    def retire(self, workers: list[_worker.Worker]) -> None:
+        """End workers that run no call."""
         with self._condition:
             self._busy.difference_update(workers)
-        _worker.end(workers)
+        for worker in workers:
+            with contextlib.suppress(OSError):  # It has ended.
+                worker.send('stop')
+        _worker.wait_or_kill(workers)
+
+    def discard(self, workers: list[_worker.Worker]) -> None:
+        """Kill workers, with the programs of the calls that they run."""
+        with self._condition:
+            self._busy.difference_update(workers)
+        for worker in workers:
+            worker.kill()
+        for worker in workers:
+            worker.reap()
 
     def reap(self, worker: _worker.Worker) -> int:
         """Forget a worker that has ended; return its exit code."""
@@ -127,18 +130,20 @@ class Workers:
     def close(self) -> None:
         """End all workers, and close all descriptors.
 
-        Closing the lifeline kills those that are busy; the ticks that wait
-        for them reap them.
+        The ticks that wait for busy workers reap them.
         """
         with self._condition:
             self.closed = True
             idle = self._idle[:]
             self._idle.clear()
+            # Under the lock, so that they are not reaped meanwhile.
+            for worker in self._busy:
+                worker.kill()
             lifeline, self._lifeline = self._lifeline, None
             self._condition.notify()
+        self.retire(idle)
         for fd in lifeline or ():
             os.close(fd)
-        _worker.end(idle)
         self.collector.drain()
 
     def _keep(self) -> None:
@@ -153,7 +158,7 @@ class Workers:
                     self._condition.wait(min(left, threading.TIMEOUT_MAX))
                     continue
                 self._idle.remove(worker)
-            self.retire(worker)
+            self.retire([worker])
 
     def after_fork(self) -> None:
         """Release, in a forked child, the workers of its parent."""

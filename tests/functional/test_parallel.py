@@ -259,7 +259,7 @@ class TestFaultsOfTasks(ticks.ParallelTestCase):
             self.assertIn(f'Service.{function.__name__}', str(exc))
             self.assertGreaterEqual(exc.seconds, 0.5)
 
-    def test_timeout_of_one_that_ignores_sigterm(self):
+    def test_timeout_of_one_that_ignores_signals(self):
         exc = self.failure(faults.hang_stubbornly, timeout=0.5)
         self.assertIsInstance(exc, exceptions.TaskTimeout)
 
@@ -417,7 +417,7 @@ class TestFaultsOfWorkers(ticks.ParallelTestCase):
             busy = list(workers._busy) if workers else []
             for worker in busy[:1]:
                 with contextlib.suppress(OSError):
-                    worker.signal(signal.SIGKILL)
+                    signal.pidfd_send_signal(worker.sentinel, signal.SIGKILL)
 
         timer = threading.Timer(seconds, kill)
         timer.start()

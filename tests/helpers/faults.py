@@ -162,7 +162,8 @@ def hang_in_c(self, context):
 
 
 def hang_stubbornly(self, context):
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGTSTP):
+        signal.signal(number, signal.SIG_IGN)
     self.say('hangs')
     while True:
         time.sleep(60)
@@ -320,3 +321,68 @@ def break_the_loop(self, context):
     """Leave a thread behind, and have the loop of the worker fail."""
     leave_a_thread(self, context)
     socket.recv_fds = None
+
+
+#: Starts a program, which says its pid, in the background and in a session of
+#: its own; what has started it ends.
+DETACH = (
+    'setsid sh -c '
+    '"echo program detached \\$\\$ >> {path}; exec sleep {time}" &'
+)
+
+
+def _say_program(self, kind, **kwargs):
+    program = subprocess.Popen(['sleep', '3600'], **kwargs)
+    self.say('program', kind, program.pid)
+    return program
+
+
+def start_programs(self, context):
+    """Start a program in the group, one in a session, and a detached one."""
+    subprocess.run(DETACH.format(path=self.path, time=3600), shell=True)
+    _say_program(self, 'session', start_new_session=True)
+    _say_program(self, 'group').wait()
+
+
+def leave_programs(self, context):
+    """Leave a program in the group, and a detached one."""
+    subprocess.run(DETACH.format(path=self.path, time=3600), shell=True)
+    _say_program(self, 'group')
+
+
+def leave_programs_and_hang(self, context):
+    leave_programs(self, context)
+    hang_stubbornly(self, context)
+
+
+def detach(self, context):
+    """Leave a detached program alone."""
+    subprocess.run(DETACH.format(path=self.path, time=3600), shell=True)
+
+
+def leave_an_orphan(self, context):
+    """Leave a program that ends soon, and that no code waits for."""
+    subprocess.run(DETACH.format(path='/dev/null', time=0), shell=True)
+    self.say('pid', os.getpid())
+
+
+def wait_for_gate(self, context):
+    """Wait until the context, a path, exists."""
+    self.say('waits')
+    while not os.path.exists(context):
+        time.sleep(0.01)
+    self.say('passed', os.getpid())
+
+
+def terminate_children(self, context):
+    """End children by signals, as multiprocessing and services do."""
+    fork = multiprocessing.get_context('fork')
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+        process = fork.Process(target=time.sleep, args=(3600,))
+        process.start()
+        os.kill(process.pid, number)
+        process.join()
+        self.say('fork', process.exitcode)
+        program = subprocess.Popen(['sleep', '3600'])
+        program.send_signal(number)
+        self.say('program', program.wait())
