@@ -56,7 +56,11 @@ class Lifeline:
         self._set_owner(os.getpid())
 
     def hold_group(self) -> None:
-        """Kill this process and the programs in its group, from now on."""
+        """Kill this process and the programs in its group, from now on.
+
+        This is for ticks; between them, the group holds only what the tasks
+        that have ended left there.
+        """
         self._set_owner(-os.getpid())
 
     def _set_owner(self, owner: int) -> None:
@@ -70,7 +74,7 @@ def is_spent() -> bool:
 
     Adopted orphans stay in the table of processes until they are waited for.
     A worker cannot wait for them: it cannot tell them from the children of
-    tasks, whose exit status it would take away. So it ends instead.
+    tasks, whose exit status it would take away. So it ends between ticks.
     """
     if not _has_ended(os.P_ALL, 0):
         return False

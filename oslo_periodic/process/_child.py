@@ -22,12 +22,12 @@ import pickle
 import socket
 import sys
 import traceback
-from typing import Any
 from typing import TYPE_CHECKING
 
 from oslo_periodic.process import _adopt
 from oslo_periodic.process import _libc
 from oslo_periodic.process import _logs
+from oslo_periodic.process import _setup
 from oslo_periodic.process import _signals
 from oslo_periodic.process import _wire
 
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
     from oslo_periodic.backends import base
 
-#: Larger than any command.
-_MAX_COMMAND = 1 << 17
+#: Larger than any message; the rest comes in memory files.
+_MAX_MESSAGE = 1 << 17
 
 
 def main(arguments: list[str]) -> None:
@@ -159,10 +159,13 @@ class ChildWorker:
         """
         while True:
             data, fds, _flags, _address = socket.recv_fds(
-                self._commands, _MAX_COMMAND, 1
+                self._commands, _MAX_MESSAGE, 2
             )
             if not data:
                 return 0
+            if data == _wire.LARGE:
+                with open(fds.pop(0), 'rb') as file:
+                    data = file.read()
             command, *arguments = pickle.loads(data)  # noqa: S301
             if command == 'stop':
                 return 0
@@ -172,13 +175,15 @@ class ChildWorker:
                 self._run(*arguments)
             else:
                 self._forget()
+                self._lifeline.hold_process()
+                if _adopt.is_spent():
+                    return 0
 
-    def _tick(self, fd: int, setup: Any, head: bytes) -> None:
+    def _tick(self, fd: int, setup: _setup.Setup | None, head: bytes) -> None:
         self._forget()
         if setup is not None:
-            levels, disabled, path = setup
-            _logs.apply_levels(levels, disabled)
-            sys.path[:] = path
+            _setup.apply(setup)
+        self._lifeline.hold_group()
         self._head = head
         self._data = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
         self._view = memoryview(self._data)
@@ -193,13 +198,11 @@ class ChildWorker:
 
     def _run(self, name: str, full_name: str, watch: bool) -> None:
         self._handler.task = full_name
-        self._lifeline.hold_group()
         failure = changed = None
         try:
             with self._guard:
                 task = self._load(name, full_name, watch)
         except BaseException as exc:
-            self._lifeline.hold_process()
             self._sender.send('load failed', _wire.pack_exception(exc))
             return
         self._sender.send('began')
@@ -209,9 +212,8 @@ class ChildWorker:
         except BaseException as exc:
             failure = _wire.pack_exception(exc)
         self._handler.task = None
-        self._lifeline.hold_process()
         _flush()
-        self._sender.send('ended', failure, changed, _adopt.is_spent())
+        self._sender.send('ended', failure, changed)
 
     def _load(
         self, name: str, full_name: str, watch: bool

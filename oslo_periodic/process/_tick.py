@@ -19,7 +19,6 @@ from collections.abc import Generator
 from collections.abc import Iterator
 from collections.abc import Sequence
 import contextlib
-import logging
 import math
 import os
 import pickle
@@ -29,7 +28,6 @@ from typing import Any
 from oslo_periodic.backends import base
 from oslo_periodic import exceptions
 from oslo_periodic.process import _descriptors
-from oslo_periodic.process import _logs
 from oslo_periodic.process import _poller
 from oslo_periodic.process import _tree
 from oslo_periodic.process import _wire
@@ -78,11 +76,7 @@ class PoolTick:
         self._payload = payload
         self._calls = calls
         self._settings = settings
-        self._setup = (
-            _logs.levels(),
-            logging.root.manager.disable,
-            _worker.import_path(),
-        )
+        self._setup = workers.setup()
         #: The payload without its data, which is in the memory file.
         self._head = b''
         self._file = -1
@@ -176,7 +170,7 @@ class PoolTick:
 
     def _send(self, worker: _worker.Worker, call: base.Call) -> None:
         if worker.tick is not self:
-            setup = self._setup if worker.setup != self._setup else None
+            setup = None if worker.setup is self._setup else self._setup
             worker.send('tick', setup, self._head, fd=self._file)
             worker.tick, worker.setup = self, self._setup
         worker.running_since = _tree.now()
@@ -213,8 +207,8 @@ class PoolTick:
             self._deaths = 0
             yield base.Began(job.index)
         elif kind == 'ended':
-            failure, changed, spent = rest
-            self._free_or_stop(worker, spent)
+            failure, changed = rest
+            self._free_or_stop(worker)
             exc = failure and _wire.unpack_exception(failure)
             yield base.Ended(job.index, exc, changed)
         elif kind == 'load failed':
@@ -233,11 +227,11 @@ class PoolTick:
             # Else an earlier task may have changed the process, such as its
             # limits: a fresh worker tells.
 
-    def _free_or_stop(self, worker: _worker.Worker, spent: bool) -> None:
+    def _free_or_stop(self, worker: _worker.Worker) -> None:
         del self._jobs[worker]
         worker.running_since = None
         worker.calls += 1
-        if spent or 0 < self._settings.max_tasks <= worker.calls:
+        if 0 < self._settings.max_tasks <= worker.calls:
             self._stop(worker)
         else:
             self._free.append(worker)

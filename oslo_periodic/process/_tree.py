@@ -52,9 +52,9 @@ class _Process(NamedTuple):
     group: int
 
 
-def now() -> int:
+def now() -> float:
     """Return the current time on the clock of the starts of processes."""
-    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * _TICKS_PER_SECOND)
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def is_stopped(pid: int) -> bool:
@@ -63,7 +63,7 @@ def is_stopped(pid: int) -> bool:
     return process is not None and process.state in 'Tt'
 
 
-def kill(pid: int, pidfd: int, since: int | None) -> None:
+def kill(pid: int, pidfd: int, since: float | None) -> None:
     """Kill a worker and what it has started.
 
     :param pid: the worker.
@@ -74,7 +74,7 @@ def kill(pid: int, pidfd: int, since: int | None) -> None:
     if since is not None:
         # What stands still neither forks nor reaps, and still adopts.
         send(pidfd, signal.SIGSTOP)
-        _kill_descendants(pid, since)
+        _kill_descendants(pid, int(since * _TICKS_PER_SECOND))
         _kill_group(pid, pidfd)
     send(pidfd, signal.SIGKILL)
 

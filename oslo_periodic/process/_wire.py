@@ -28,6 +28,8 @@ from oslo_periodic import exceptions
 from oslo_periodic.process import _conf
 
 _LENGTH = struct.Struct('!Q')
+#: Stands for a command that is in the memory file that comes with it.
+LARGE = b'large'
 
 
 class _Pickler(pickle.Pickler):

@@ -14,8 +14,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 import contextlib
+import errno
 import json
 import os
 import pickle
@@ -28,14 +28,17 @@ import time
 from typing import Any
 
 from oslo_periodic.process import _descriptors
+from oslo_periodic.process import _setup
 from oslo_periodic.process import _signals
 from oslo_periodic.process import _tree
 from oslo_periodic.process import _wire
 
 _BOOT = (
-    'import json, sys; sys.path[:] = json.loads(sys.argv[1]); '
+    'import json, sys; sys.path[:] = json.load(open(int(sys.argv[1]))); '
     'from oslo_periodic.process import _child; _child.main(sys.argv[2:])'
 )
+#: Bytes; larger commands travel in memory files.
+_MAX_MESSAGE = 1 << 14
 #: Seconds that a worker has to write down its stack, or to end by itself.
 GRACE = 1.0
 
@@ -56,11 +59,11 @@ class Worker:
         self.calls = 0
         #: The tick whose payload it has mapped.
         self.tick: object = None
-        #: The log levels and import path that it was last sent.
-        self.setup: object = None
+        #: What it was last sent.
+        self.setup: _setup.Setup | None = None
         self.idle_until = 0.0
         #: When its run began, as `_tree.now` returned it; None between runs.
-        self.running_since: int | None = None
+        self.running_since: float | None = None
         with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
             self._socket, commands = _socket_pair()
             ours.callback(self._socket.close)
@@ -70,15 +73,13 @@ class Worker:
             theirs.callback(os.close, results)
             self._stack = _descriptors.memory_file('periodic-stack')
             ours.callback(os.close, self._stack)
-            fds = [commands, results, lifeline, self._stack]
+            path = json.dumps(_setup.import_path()).encode()
+            path_fd = _descriptors.memory_file('periodic-path', path)
+            theirs.callback(os.close, path_fd)
             # Until the worker handles signals, they wait.
             theirs.enter_context(_signals.blocked())
-            self._process = subprocess.Popen(  # noqa: S603
-                _command(name, fds),
-                stdin=subprocess.DEVNULL,
-                pass_fds=fds,
-                process_group=0,
-            )
+            fds = [path_fd, commands, results, lifeline, self._stack]
+            self._process = _start(name, fds)
             ours.callback(self._process.wait)
             ours.callback(self._process.kill)
             self.sentinel = _descriptors.above_standard(
@@ -101,12 +102,13 @@ class Worker:
         :raises OSError: if the worker has ended.
         """
         data = pickle.dumps(command, pickle.HIGHEST_PROTOCOL)
-        socket.send_fds(
-            self._socket,
-            [data],
-            [] if fd is None else [fd],
-            socket.MSG_NOSIGNAL,
-        )
+        with contextlib.ExitStack() as stack:
+            fds = [] if fd is None else [fd]
+            if len(data) > _MAX_MESSAGE:
+                large = _descriptors.memory_file('periodic-command', data)
+                stack.callback(os.close, large)
+                fds, data = [large, *fds], _wire.LARGE
+            socket.send_fds(self._socket, [data], fds, socket.MSG_NOSIGNAL)
 
     def request_stack(self) -> None:
         """Make it write down its stack and stop, unless it has ended."""
@@ -166,25 +168,34 @@ def _socket_pair() -> tuple[socket.socket, int]:
         )
 
 
-def import_path() -> list[str]:
-    """Return the path on which a worker finds modules."""
-    return [
-        os.fsdecode(entry) or os.curdir
-        for entry in sys.path
-        if isinstance(entry, str | bytes)
-    ]
-
-
-def _command(name: str, fds: Iterable[int]) -> list[str]:
+def _start(name: str, fds: list[int]) -> subprocess.Popen[bytes]:
     if not sys.executable:
         raise OSError('sys.executable does not name an interpreter to start')
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
     # -P: nothing may be imported from the current directory before the
     # parent's path is set.
-    return [
+    command = [
         *(sys.executable, *flags, '-P', '-c', _BOOT),
-        *(json.dumps(import_path()), name, *map(str, fds)),
+        *(str(fds[0]), name, *map(str, fds[1:])),
     ]
+    try:
+        return _spawn(command, fds, None)
+    except OSError as exc:
+        if exc.errno != errno.E2BIG:
+            raise
+    return _spawn(command, fds, _setup.essential_environment())
+
+
+def _spawn(
+    command: list[str], fds: list[int], environment: dict[str, str] | None
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(  # noqa: S603
+        command,
+        stdin=subprocess.DEVNULL,
+        env=environment,
+        pass_fds=fds,
+        process_group=0,
+    )
 
 
 def wait_or_kill(workers: list[Worker]) -> None:

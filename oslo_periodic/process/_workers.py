@@ -22,6 +22,7 @@ import weakref
 
 from oslo_periodic.process import _descriptors
 from oslo_periodic.process import _logs
+from oslo_periodic.process import _setup
 from oslo_periodic.process import _worker
 
 
@@ -40,9 +41,20 @@ class Workers:
         self._started = 0
         self._lifeline: tuple[int, int] | None = None
         self._keeper: threading.Thread | None = None
+        self._setup = _setup.current()
         #: Whether it was closed; the backend then makes another one.
         self.closed = False
         _instances.add(self)
+
+    def setup(self) -> _setup.Setup:
+        """Return the setup of this process; the same object if it is equal.
+
+        So what workers have is compared once for all of them.
+        """
+        setup = _setup.current()
+        if setup != self._setup:
+            self._setup = setup
+        return self._setup
 
     def take_idle(self, at_most: int) -> list[_worker.Worker]:
         """Take idle workers, those last used first."""

@@ -292,3 +292,91 @@ class TestSurroundings(ticks.ParentTestCase):
                 assert service._periodic_last_run['one'] is None
             ''')
             self.assertIn(f"The '{name}' backend has no process pool", output)
+
+
+class TestSizes(ticks.ParentTestCase):
+    """Nothing of unbounded size is in a message or a command line."""
+
+    def check(self, code, *functions):
+        status, output = self.run_to_end(
+            self.program(
+                textwrap.dedent(code)
+                + f'service = make({", ".join(functions)})\n'
+                'service.run_periodic_tasks_in_parallel(None, processes=1)\n'
+            )
+        )
+        self.assertEqual(0, status, output)
+        self.assertNotIn('Error', output)
+        return self.path.read_text()
+
+    def test_levels(self):
+        said = self.check(
+            '''
+            for number in range(8000):
+                name = f'many.loggers.with.a.long.name.{number}'
+                logging.getLogger(name).setLevel(17)
+            ''',
+            'faults.say_levels',
+        )
+        self.assertIn('levels 8000 {17}', said)
+
+    def test_import_path(self):
+        said = self.check(
+            '''
+            sys.path += [f'/nonexistent/path/{i:100}' for i in range(20_000)]
+            ''',
+            'faults.one',
+        )
+        self.assertEqual('one\n', said)
+
+    def test_environment(self):
+        for code in (
+            "os.environ['OSLO_PERIODIC_TEST'] = 'x' * 200_000 + '.end'\n",
+            "os.environ['OSLO_PERIODIC_TEST'] = 'the.end'\n"
+            'for number in range(50_000):\n'
+            "    os.environ[f'VARIABLE_{number}'] = 'y' * 200\n",
+        ):
+            said = self.check(code, 'faults.say_variable')
+            self.assertIn('.end\n', said)
+
+    def test_what_warm_workers_follow(self):
+        code, output = self.run_to_end(
+            self.program('''
+                service = make(faults.say_surroundings)
+                def tick():
+                    service._periodic_last_run['say_surroundings'] = None
+                    service.run_periodic_tasks_in_parallel(None, processes=1)
+                tick()
+                os.chdir('/')
+                os.environ['OSLO_PERIODIC_TEST'] = 'set'
+                sys.path.append('/nonexistent/tests')
+                tick()
+                del os.environ['OSLO_PERIODIC_TEST']
+                sys.path.remove('/nonexistent/tests')
+                import tempfile
+                with tempfile.TemporaryDirectory() as directory:
+                    os.chdir(directory)
+                tick()
+                me = f'/proc/{os.getpid()}/task/{os.getpid()}/children'
+                print('children', len(open(me).read().split()))
+            ''')
+        )
+        self.assertEqual((0, True), (code, 'children 1\n' in output), output)
+        lines = self.path.read_text().splitlines()
+        self.assertEqual(
+            [
+                f'directory {self.directory}',
+                'variable ',
+                'path False',
+                'child ',
+                'directory /',
+                'variable set',
+                'path True',
+                'child set',
+                'directory /',
+                'variable ',
+                'path False',
+                'child ',
+            ],
+            [line for line in lines if line],
+        )

@@ -160,7 +160,7 @@ class TestPrograms(ticks.ProgramsMixin, ticks.ParallelTestCase):
         (worker,) = self.workers()
         # Starts are counted in hundredths of a second.
         started = _tree._read(pids[0]).started
-        while _tree.now() <= started:
+        while _tree.now() * _tree._TICKS_PER_SECOND <= started + 1:
             pass
         self.tick(self.make(faults.hang), timeout=0.5)
         self.assertFalse(ticks.is_running(worker.pid))

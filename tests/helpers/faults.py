@@ -386,3 +386,24 @@ def terminate_children(self, context):
         program = subprocess.Popen(['sleep', '3600'])
         program.send_signal(number)
         self.say('program', program.wait())
+
+
+def say_surroundings(self, context):
+    self.say('directory', os.getcwd())
+    say_variable(self, context)
+    self.say('path', '/nonexistent/tests' in sys.path)
+    echo = ['sh', '-c', 'echo $OSLO_PERIODIC_TEST']
+    self.say('child', subprocess.check_output(echo, text=True).strip())
+
+
+def say_variable(self, context):
+    self.say('variable', os.environ.get('OSLO_PERIODIC_TEST', '')[-20:])
+
+
+def say_levels(self, context):
+    levels = [
+        logger.level
+        for name, logger in logging.root.manager.loggerDict.items()
+        if name.startswith('many.') and isinstance(logger, logging.Logger)
+    ]
+    self.say('levels', len(levels), set(levels))
