@@ -38,6 +38,8 @@ from oslo_periodic.process import _workers
 _MAX_DEATHS = 5
 #: Seconds for a worker to start and load the payload, imports included.
 _LOAD_TIMEOUT = 120.0
+#: Seconds past a deadline from which this process counts as frozen till then.
+_FREEZE = 0.2
 #: Seconds between looks whether a worker has written down its stack.
 _STACK_TIME = 0.005
 
@@ -86,6 +88,8 @@ class PoolTick:
         #: Workers that were sent 'stop', after their last call.
         self._stopping: set[_worker.Worker] = set()
         self._poller = _poller.Poller(settings.end_fd)
+        #: When the deadlines were last compared with the clock.
+        self._checked_at = time.monotonic()
         #: How many workers in a row have died before a call began.
         self._deaths = 0
         #: Why no more calls are handed out.
@@ -179,6 +183,8 @@ class PoolTick:
     def _wait(self) -> Iterator[base.Began | base.Ended]:
         deadline = min(job.deadline for job in self._jobs.values())
         ready, end = self._poller.wait(deadline)
+        if time.monotonic() - deadline > _FREEZE:
+            self._extend_deadlines()
         if end:
             self._end_jobs()
         for worker, ended in ready.items():
@@ -287,8 +293,20 @@ class PoolTick:
             'the tasks were ended before all of them could run'
         )
 
+    def _extend_deadlines(self) -> None:
+        """Do not count the time in which this process did not look.
+
+        It was stopped (SIGSTOP, a suspended container), as the workers may
+        have been, or whatever consumes the events was. A call whose work is
+        done needs time to report it.
+        """
+        missed = time.monotonic() - self._checked_at
+        for job in self._jobs.values():
+            job.deadline += missed
+            job.kill_at += missed
+
     def _check_deadlines(self) -> None:
-        current = time.monotonic()
+        current = self._checked_at = time.monotonic()
         for worker, job in self._jobs.items():
             if job.deadline > current:
                 continue

@@ -85,6 +85,37 @@ class TestSignals(ticks.ParentTestCase):
         self.assertEqual((0, True), (code, 'children 2' in output), output)
 
 
+class TestFreezes(ticks.ParentTestCase):
+    """The service and its workers stand still, longer than the timeout."""
+
+    def freeze(self, function):
+        process = self.start(
+            self.program(f'''
+                service = make({function})
+                service.run_periodic_tasks_in_parallel(None, timeout=1)
+            ''')
+        )
+        self.await_said(process)
+        (worker,) = self.workers_of(process)
+        process.send_signal(signal.SIGSTOP)
+        signal.pidfd_send_signal(worker, signal.SIGSTOP)
+        time.sleep(1.5)  # The freeze itself.
+        process.send_signal(signal.SIGCONT)
+        time.sleep(0.2)  # The service judges before its worker goes on.
+        signal.pidfd_send_signal(worker, signal.SIGCONT)
+        output, _ = process.communicate(timeout=ticks.PROGRAM_BOUND)
+        self.assertEqual(0, process.returncode)
+        return output
+
+    def test_a_task_whose_work_is_done(self):
+        output = self.freeze('faults.take_half_a_second')
+        self.assertNotIn('Error', output)
+        self.assertEqual('begins\nends\n', self.path.read_text())
+
+    def test_a_task_that_hangs(self):
+        self.assertIn('TaskTimeout', self.freeze('faults.hang'))
+
+
 class TestPrograms(ticks.ParentTestCase):
     def test_a_class_in_the_main_program(self):
         path = self.write(

@@ -407,3 +407,9 @@ def say_levels(self, context):
         if name.startswith('many.') and isinstance(logger, logging.Logger)
     ]
     self.say('levels', len(levels), set(levels))
+
+
+def take_half_a_second(self, context):
+    self.say('begins')
+    time.sleep(0.5)
+    self.say('ends')
