@@ -628,6 +628,60 @@ class TestLogging(ticks.ParallelTestCase):
             [int(record.getMessage().split()[0]) for record in self.records],
         )
 
+    def slow_handler(self):
+        gate = threading.Event()
+        self.addCleanup(gate.set)
+        handler = logging.Handler()
+        handler.emit = lambda record: gate.wait(BOUND)
+        logger = logging.getLogger('tests.faults')
+        logger.addHandler(handler)
+        self.addCleanup(logger.removeHandler, handler)
+        return gate
+
+    def test_records_behind_a_slow_handler_have_a_bound(self):
+        """Those that do not fit are dropped, and counted where they were."""
+        gate = self.slow_handler()
+        service = self.make(faults.log_a_lot)
+        self.tick(service)
+        before = self.resident()
+        for _ in range(30):  # Of 2,000 records of 1 KB each.
+            self.again(service)
+            self.tick(service)
+        self.assertLess(self.resident() - before, 30 << 20)
+        gate.set()
+        self.wait_for_log('were dropped here')
+        collector = self.selected.backend._workers.collector
+        collector.drain()
+        self.again(service)
+        self.tick(service)
+        last = '1999 ' + 'x' * 1000
+        self.wait_until(lambda: self.records[-1].getMessage() == last)
+        (line,) = [
+            line
+            for line in self.log.output.splitlines()
+            if 'were dropped' in line
+        ]
+        dropped = int(line.split()[0])
+        self.assertEqual(32 * 2000, dropped + len(self.records))
+        self.assertIn(last, self.log.output.partition(line)[2])
+
+    def resident(self):
+        with open('/proc/self/statm') as file:
+            return int(file.read().split()[1]) * resource.getpagesize()
+
+    def test_logging_that_fails(self):
+        """A filter that raises, for our own lines too, stops no record."""
+
+        def broken(record):
+            raise RuntimeError('broken on purpose')
+
+        handler = logging.Handler()
+        handler.addFilter(broken)
+        logging.root.addHandler(handler)
+        self.addCleanup(logging.root.removeHandler, handler)
+        self.tick(self.make(faults.log_records))
+        self.wait_until(lambda: len(self.records) == 3)
+
 
 class TestLeaks(ticks.ParallelTestCase):
     def test_nothing_is_left(self):
