@@ -85,6 +85,69 @@ class TestSignals(ticks.ParentTestCase):
         self.assertEqual((0, True), (code, 'children 2' in output), output)
 
 
+class TestExit(ticks.ParentTestCase):
+    def check(self, code):
+        status, output = self.run_to_end(self.program(code))
+        self.assertEqual(0, status, output)
+        self.assertNotIn('Error', output)
+
+    def test_a_stop_that_was_registered_before_the_start(self):
+        """It waits for the task, and the pool ends after it."""
+        self.check('''
+            import atexit
+            from oslo_periodic import periodic_task, runner
+            service = make()
+            service.add_periodic_task(
+                periodic_task.periodic_task(
+                    spacing=3600, run_immediately=True, isolation='process'
+                )(faults.take_half_a_second)
+            )
+            started = runner.PeriodicRunner(service)
+            atexit.register(lambda: started.stop(timeout=30))
+            started.start()
+            while not os.path.exists(service.path):
+                time.sleep(0.01)
+        ''')
+        self.assertEqual('begins\nends\n', self.path.read_text())
+
+    def test_a_forked_child_while_locks_are_held(self):
+        """It ends, and may run ticks of its own, whoever held the locks."""
+        self.check('''
+            import threading
+            from oslo_periodic import backends
+            service = make(faults.one)
+            service.run_periodic_tasks_in_parallel(None, processes=1)
+            backend = backends.get_backend()
+            pool = backend.worker_pool(1)
+            pool.submit(int).result()
+            held, gate = threading.Event(), threading.Event()
+            def hold():
+                with (
+                    pool._queue.changed,
+                    backend._lock,
+                    backend._workers._condition,
+                    backend._workers.collector._lock,
+                ):
+                    held.set()
+                    gate.wait()
+            thread = threading.Thread(target=hold)
+            thread.start()
+            held.wait()
+            for ticks in (False, True):
+                child = os.fork()
+                if not child:
+                    signal.alarm(20)
+                    if ticks:
+                        service._periodic_last_run['one'] = None
+                        service.run_periodic_tasks_in_parallel(None)
+                    sys.exit(7)
+                assert os.waitpid(child, 0)[1] == 7 << 8
+            gate.set()
+            thread.join()
+        ''')
+        self.assertEqual('one\none\n', self.path.read_text())
+
+
 class TestFreezes(ticks.ParentTestCase):
     """The service and its workers stand still, longer than the timeout."""
 
