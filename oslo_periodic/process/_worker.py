@@ -23,10 +23,10 @@ import select
 import signal
 import socket
 import subprocess
-import sys
 import time
 from typing import Any
 
+from oslo_periodic.backends import _interpreter
 from oslo_periodic.process import _descriptors
 from oslo_periodic.process import _setup
 from oslo_periodic.process import _signals
@@ -169,13 +169,11 @@ def _socket_pair() -> tuple[socket.socket, int]:
 
 
 def _start(name: str, fds: list[int]) -> subprocess.Popen[bytes]:
-    if not sys.executable:
-        raise OSError('sys.executable does not name an interpreter to start')
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
     # -P: nothing may be imported from the current directory before the
     # parent's path is set.
     command = [
-        *(sys.executable, *flags, '-P', '-c', _BOOT),
+        *(_interpreter.executable(), *flags, '-P', '-c', _BOOT),
         *(str(fds[0]), name, *map(str, fds[1:])),
     ]
     try:

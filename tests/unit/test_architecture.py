@@ -36,6 +36,7 @@ ROOMS = {
     'backends.base': {'exceptions', 'backends._process_pool'},
     'backends._process_pool': set(),
     'backends._at_exit': set(),
+    'backends._interpreter': set(),
     'backends._threading': {
         'backends._at_exit',
         'backends.base',
@@ -43,7 +44,12 @@ ROOMS = {
         'process',
     },
     'backends._eventlet': {'backends.base'},
-    'backends': {'backends._at_exit', 'backends.base', 'exceptions'},
+    'backends': {
+        'backends._at_exit',
+        'backends._interpreter',
+        'backends.base',
+        'exceptions',
+    },
     'declare': {'exceptions', 'status'},
     'core': {'declare', 'status'},
     'opts': {'backends', 'declare', 'status'},
@@ -57,7 +63,7 @@ ROOMS = {
         'status',
     },
     'compat': {'core', 'declare', 'exceptions'},
-    'process': {'backends.base', 'exceptions'},
+    'process': {'backends._interpreter', 'backends.base', 'exceptions'},
     'drivers': {
         'backends.base',
         'core',
