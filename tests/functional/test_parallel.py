@@ -563,6 +563,51 @@ class TestConfiguration(ticks.ParallelTestCase):
         self.tick(service)
         self.assertEqual(['own overridden global overridden'], self.said())
 
+    def odd(self, **arguments):
+        """Register an option that does not pickle, in one configuration."""
+        opt = cfg.Opt('odd', **arguments)
+        self.conf.register_opt(opt, group='tests')
+        return self.make(faults.read_odd_option)
+
+    def test_the_value_of_an_option_that_does_not_pickle(self):
+        path = self.useFixture(fixtures.TempDir()).join('conf')
+        pathlib.Path(path).write_text('[tests]\nodd = x\n')
+        self.conf([], default_config_files=[path])
+        service = self.odd(type=lambda value: [f'<{value}>'])
+        self.tick(service)
+        self.assertEqual(["odd ['<x>']"], self.said())
+        self.conf.set_override('odd', 'y', 'tests')
+        self.again(service)
+        self.tick(service)
+        self.assertEqual(["odd ['<y>']"], self.said())
+
+    def test_the_same_of_the_global_configuration(self):
+        """In a warm worker; the task registers the option itself, too."""
+        self.conf = cfg.CONF
+        service = self.odd(type=lambda value: f'<{value}>', default='x')
+        self.addCleanup(
+            cfg.CONF.unregister_opt,
+            cfg.CONF._groups['tests']._opts['odd']['opt'],
+            'tests',
+        )
+        self.addCleanup(cfg.CONF.reset)
+        for value in 'xyz':
+            cfg.CONF.set_default('odd', value, 'tests')
+            self.again(service)
+            self.tick(service)
+            self.assertEqual([f'odd <{value}>'], self.said())
+        service = self.make(faults.register_odd_option)
+        self.tick(service)
+        self.assertEqual(['odd <z>'], self.said())
+
+    def test_an_option_that_cannot_be_carried(self):
+        service = self.odd(type=lambda value: threading.Lock(), default='x')
+        exc = self.assertRaises(
+            exceptions.NotPicklableError, self.tick, service
+        )
+        self.assertIn('odd in [tests]', str(exc))
+        self.assertEqual([], self.said())
+
 
 class TestLogging(ticks.ParallelTestCase):
     def setUp(self):

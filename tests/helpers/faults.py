@@ -413,3 +413,14 @@ def take_half_a_second(self, context):
     self.say('begins')
     time.sleep(0.5)
     self.say('ends')
+
+
+def read_odd_option(self, context):
+    self.say('odd', self.conf.tests.odd)
+
+
+def register_odd_option(self, context):
+    """Register it as a module does that only the task imports."""
+    opt = cfg.Opt('odd', type=lambda value: f'<{value}>', default='other')
+    cfg.CONF.register_opt(opt, group='tests')
+    self.say('odd', cfg.CONF.tests.odd)
