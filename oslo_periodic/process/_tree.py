@@ -79,12 +79,18 @@ def kill(pid: int, pidfd: int, since: float | None) -> None:
     send(pidfd, signal.SIGKILL)
 
 
-def send(pidfd: int, number: int) -> None:
-    """Send a signal to a process, unless it has ended."""
+def send(pidfd: int, number: int) -> bool:
+    """Send a signal to a process, unless it has ended.
+
+    :returns: whether that is allowed: it may be that of another user.
+    """
     try:
         signal.pidfd_send_signal(pidfd, number)
     except ProcessLookupError:
         pass
+    except PermissionError:
+        return False
+    return True
 
 
 def _kill_descendants(root: int, since: int) -> None:
@@ -151,9 +157,7 @@ def _kill_process(process: _Process) -> bool:
         current = _read(process.pid)
         # The id may be that of another process by now.
         if current is not None and current.started == process.started:
-            send(pidfd, signal.SIGKILL)
-    except PermissionError:
-        return False
+            return send(pidfd, signal.SIGKILL)
     finally:
         os.close(pidfd)
     return True

@@ -76,12 +76,13 @@ class Worker:
             path = json.dumps(_setup.import_path()).encode()
             path_fd = _descriptors.memory_file('periodic-path', path)
             theirs.callback(os.close, path_fd)
-            # Until the worker handles signals, they wait.
-            theirs.enter_context(_signals.blocked())
             fds = [path_fd, commands, results, lifeline, self._stack]
-            self._process = _start(name, fds)
-            ours.callback(self._process.wait)
-            ours.callback(self._process.kill)
+            # Until the worker handles signals, they wait; so does Ctrl-C
+            # here, until the worker would be killed by it.
+            with _signals.blocked():
+                self._process = _start(name, fds)
+                ours.callback(self._process.wait)
+                ours.callback(self._process.kill)
             self.sentinel = _descriptors.above_standard(
                 os.pidfd_open(self._process.pid)
             )

@@ -41,7 +41,7 @@ class Workers:
         self._started = 0
         self._lifeline: tuple[int, int] | None = None
         self._keeper: threading.Thread | None = None
-        self._setup = _setup.current()
+        self._setup: _setup.Setup | None = None
         #: Whether it was closed; the backend then makes another one.
         self.closed = False
         _instances.add(self)
@@ -51,10 +51,11 @@ class Workers:
 
         So what workers have is compared once for all of them.
         """
-        setup = _setup.current()
-        if setup != self._setup:
-            self._setup = setup
-        return self._setup
+        setup, last = _setup.current(), self._setup
+        if setup == last:
+            return last
+        self._setup = setup
+        return setup
 
     def take_idle(self, at_most: int) -> list[_worker.Worker]:
         """Take idle workers, those last used first."""
