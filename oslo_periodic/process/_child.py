@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import logging
 import mmap
 import os
@@ -84,6 +85,17 @@ def _print_exception() -> None:
     # There may be no memory, or no stream.
     with contextlib.suppress(Exception):
         traceback.print_exc()
+
+
+def _forget_request() -> None:
+    """Forget the request context that oslo.context keeps for this thread.
+
+    oslo.log would write it on the lines of the next task, too.
+    """
+    module = sys.modules.get('oslo_context.context')
+    store = getattr(module, '_request_store', None)
+    if store is not None and hasattr(store, 'context'):
+        del store.context
 
 
 class _ForkGuard:
@@ -208,9 +220,11 @@ class ChildWorker:
         self._sender.send('began')
         try:
             with self._guard:
-                changed = task()
+                # Nothing of the context of a run is there in the next one.
+                changed = contextvars.Context().run(task)
         except BaseException as exc:
             failure = _wire.pack_exception(exc)
+        _forget_request()
         self._handler.task = None
         _flush()
         self._sender.send('ended', failure, changed)

@@ -108,6 +108,14 @@ class TestTicks(ticks.ParallelTestCase):
         self.assertEqual(['count 1'] * 3, self.said())
         self.assertFalse(hasattr(service, 'count'))
 
+    def test_a_run_has_no_context_of_an_earlier_one(self):
+        service = self.make(faults.set_contexts, faults.say_contexts)
+        for _ in range(2):
+            self.tick(service, processes=1)
+            self.assertEqual(['contexts unset None'], self.said())
+            self.again(service)
+        self.assertEqual(1, len(self.workers()))
+
     def test_two_instances_do_not_mix(self):
         first, second = self.make(faults.say_context), self.make(faults.one)
         for number in range(5):

@@ -12,6 +12,7 @@
 
 """Tasks that do what tasks must not do, importable in worker processes."""
 
+import contextvars
 import ctypes
 import logging
 import multiprocessing
@@ -424,3 +425,19 @@ def register_odd_option(self, context):
     opt = cfg.Opt('odd', type=lambda value: f'<{value}>', default='other')
     cfg.CONF.register_opt(opt, group='tests')
     self.say('odd', cfg.CONF.tests.odd)
+
+
+VARIABLE = contextvars.ContextVar('VARIABLE', default='unset')
+
+
+def set_contexts(self, context):
+    from oslo_context import context as oslo_context
+
+    VARIABLE.set('set')
+    oslo_context.RequestContext(request_id='req-of-another-task')
+
+
+def say_contexts(self, context):
+    from oslo_context import context as oslo_context
+
+    self.say('contexts', VARIABLE.get(), oslo_context.get_current())
