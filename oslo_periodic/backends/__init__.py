@@ -36,6 +36,7 @@ import enum
 import sys
 from typing import TYPE_CHECKING
 
+from oslo_periodic.backends import _at_exit  # noqa: F401 (registers itself)
 from oslo_periodic.backends import _loading
 from oslo_periodic.backends import _selection
 

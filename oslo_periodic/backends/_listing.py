@@ -21,6 +21,7 @@ import os
 import subprocess
 import sys
 
+from oslo_periodic.backends import _interpreter
 from oslo_periodic.backends import _loading
 from oslo_periodic.backends import _selection
 from oslo_periodic.backends import base
@@ -87,7 +88,7 @@ def _probe_in_process(
     environment['PYTHONPATH'] = os.pathsep.join(filter(None, sys.path))
     try:
         done = subprocess.run(  # noqa: S603
-            [sys.executable, '-P', '-m', __name__, name],
+            [_interpreter.executable(), '-P', '-m', __name__, name],
             env=environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -97,6 +98,8 @@ def _probe_in_process(
         answer = json.loads(done.stdout.splitlines()[-1])
     except subprocess.TimeoutExpired:
         return None, f'importing it takes over {_PROBE_TIMEOUT} seconds'
+    except OSError as exc:
+        return None, f'no process could be started to import it: {exc}'
     except (IndexError, ValueError):
         last = (done.stderr.strip() or 'no output').splitlines()[-1]
         return None, f'importing it ended with {done.returncode}: {last}'

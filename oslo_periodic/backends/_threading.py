@@ -24,6 +24,7 @@ import time
 from typing import Any
 import weakref
 
+from oslo_periodic.backends import _at_exit
 from oslo_periodic.backends import base
 
 
@@ -37,6 +38,7 @@ class ThreadingBackend(base.Backend):
         """Start nothing; threads and processes start when they are needed."""
         self._lock = threading.Lock()
         self._workers: Any = None
+        _instances.add(self)
 
     def sleep(self, seconds: float) -> None:
         """Sleep; threads are pre-emptive, so 0 need not yield."""
@@ -83,7 +85,7 @@ class ThreadingBackend(base.Backend):
         with self._lock:
             if self._workers is None or self._workers.closed:
                 self._workers = _workers.Workers()
-                weakref.finalize(self, self._workers.close)
+                _at_exit.close_with(self, self._workers.close)
         return _pool.SpawnPool(self._workers, processes)
 
     def close(self) -> None:
@@ -92,6 +94,18 @@ class ThreadingBackend(base.Backend):
             workers, self._workers = self._workers, None
         if workers is not None:
             workers.close()
+
+
+_instances: weakref.WeakSet[ThreadingBackend] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for backend in list(_instances):
+        # Another thread, which the child does not have, may have held it.
+        backend._lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 class _DaemonExecutor(futures.Executor):
@@ -111,7 +125,7 @@ class _DaemonExecutor(futures.Executor):
         self.thread_name = 'periodic'
         # The threads hold the queue and not the pool, and so end with it.
         self._queue = _Queue()
-        weakref.finalize(self, self._queue.close)
+        _at_exit.close_with(self, self._queue.close_here)
 
     def submit(
         self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
@@ -167,6 +181,15 @@ class _Queue:
         #: Threads that wait for a call, or are about to.
         self.takers = 0
         self.closed = False
+        self._pid = os.getpid()
+
+    def close_here(self) -> None:
+        """End the threads, unless this is a forked child, which has none.
+
+        In the child, the lock may be held for ever.
+        """
+        if os.getpid() == self._pid:
+            self.close()
 
     def close(self, take_all: bool = False) -> list[tuple[Any, ...]]:
         """End the threads once no calls are left.

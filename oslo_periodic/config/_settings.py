@@ -102,9 +102,11 @@ class SettingsReader:
     ) -> _settings.TaskSettings:
         found = self._shared.get(spacing)
         if found is None:
-            found = self._shared[spacing] = _settings.TaskSettings(
+            found = _settings.TaskSettings(
                 _task.normal_spacing(spacing, name), True, self.defaults
             )
+            found = self._equal.setdefault(found, found)
+            self._shared[spacing] = found
         return found
 
     def _read(

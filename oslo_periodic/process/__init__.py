@@ -42,10 +42,14 @@ Failures:
 - A worker dies before ``began``: the task goes to another worker. Five such
   deaths in a row end the tick (`WorkerStartError`).
 - A worker dies after ``began``: only its task has failed (`WorkerDied`).
-- A task exceeds its timeout: the worker gets SIGTERM, on which it writes its
-  stack to a file, and SIGKILL one second later (`TaskTimeout`).
-- A worker cannot load the instance: the tick raises `WorkerStartError`, and
-  tasks that did not begin stay due.
+- A task exceeds its timeout: the worker gets SIGTSTP, on which it writes down
+  its stack and stops; then, or a second later, it is killed together with the
+  programs that the task has started (`TaskTimeout`; `_tree` says which).
+- A worker cannot load the instance: it ends. The tick raises
+  `WorkerStartError`, unless earlier tasks may have changed the worker; tasks
+  that did not begin stay due.
+- A signal for the service reaches its workers, too: they lead process groups
+  of their own and ignore it (`_signals`).
 
 The protocol between the drivers and a pool is public: see
 `oslo_periodic.backends.base`. Modules:
@@ -53,9 +57,10 @@ The protocol between the drivers and a pool is public: see
 - `_pool`: the pool, as one user sees it;
 - `_tick`: one run of calls on workers; `_poller` waits for their reports;
 - `_workers`: the workers of this process; `_worker` is the parent's side of
-  one of them, and `_child` the program that it runs;
+  one of them, `_tree` ends its programs, and `_child` is the program that it
+  runs, with `_adopt` and `_libc`;
 - `_payload`: what the calls work on, for pools of any kind;
-- `_wire`, `_conf`, `_logs`, `_main`: how messages, a ConfigOpts, log records
-  and the main program get from one process to the other;
+- `_wire`, `_conf`, `_logs`, `_main`, `_signals`: how messages, a ConfigOpts,
+  log records, the main program and signals get from one process to the other;
 - `_descriptors`: descriptors other than 0 to 2.
 """

@@ -14,19 +14,22 @@
 
 from __future__ import annotations
 
-import faulthandler
-import fcntl
+import contextlib
+import contextvars
 import logging
 import mmap
 import os
 import pickle
-import signal
 import socket
 import sys
-from typing import Any
+import traceback
 from typing import TYPE_CHECKING
 
+from oslo_periodic.process import _adopt
+from oslo_periodic.process import _libc
 from oslo_periodic.process import _logs
+from oslo_periodic.process import _setup
+from oslo_periodic.process import _signals
 from oslo_periodic.process import _wire
 
 if TYPE_CHECKING:
@@ -34,8 +37,8 @@ if TYPE_CHECKING:
 
     from oslo_periodic.backends import base
 
-#: Larger than any command.
-_MAX_COMMAND = 1 << 17
+#: Larger than any message; the rest comes in memory files.
+_MAX_MESSAGE = 1 << 17
 
 
 def main(arguments: list[str]) -> None:
@@ -45,14 +48,28 @@ def main(arguments: list[str]) -> None:
     """
     name = arguments[0]
     command_fd, result_fd, life_fd, stack_fd = map(int, arguments[1:])
-    _die_with_parent(life_fd)
-    _handle_signals(stack_fd)
-    worker = ChildWorker(name, socket.socket(fileno=command_fd), result_fd)
-    worker.serve()
-    # Not sys.exit: a thread that a task has left behind must not keep the
-    # process alive, and the service's atexit handlers are for the parent.
+    lifeline = _adopt.Lifeline(life_fd)
+    _signals.handle(stack_fd)
+    _libc.become_subreaper()
+    commands = socket.socket(fileno=command_fd)
+    worker = ChildWorker(name, commands, result_fd, lifeline)
+    code = 1
+    try:
+        code = worker.serve()
+    except BaseException:
+        _print_exception()
+    finally:
+        _exit(code)
+
+
+def _exit(code: int) -> None:
+    """End this process at once.
+
+    Not with sys.exit: a thread that a task left behind must not keep the
+    process alive, and the service's atexit handlers are for the parent.
+    """
     _flush()
-    os._exit(0)
+    os._exit(code)
 
 
 def _flush() -> None:
@@ -63,56 +80,68 @@ def _flush() -> None:
             pass  # It is closed, or its reader is.
 
 
-def _log_to_stderr() -> None:
-    """Make a child that a task has forked log to standard error.
+def _print_exception() -> None:
+    """Print the current exception to standard error, as far as possible."""
+    # There may be no memory, or no stream.
+    with contextlib.suppress(Exception):
+        traceback.print_exc()
 
-    Two processes that write to the pipe would mix up their messages.
+
+def _forget_request() -> None:
+    """Forget the request context that oslo.context keeps for this thread.
+
+    oslo.log would write it on the lines of the next task, too.
     """
-    logging.root.handlers[:] = [logging.StreamHandler()]
+    module = sys.modules.get('oslo_context.context')
+    store = getattr(module, '_request_store', None)
+    if store is not None and hasattr(store, 'context'):
+        del store.context
 
 
-def _die_with_parent(fd: int) -> None:
-    """Have the kernel kill this process when the parent has ended.
+class _ForkGuard:
+    """Ends a child that the guarded code has forked where that code ends.
 
-    A thread that waits for the end of the pipe would not run while C code
-    holds the GIL. The pipe is opened anew because its open file description
-    says which process gets the signal, and all workers inherit the same one.
+    The child ends as a program of that code would. If it went on, it would
+    serve the parent as a second worker on the same channels.
     """
-    own = os.open(f'/proc/self/fd/{fd}', os.O_RDONLY | os.O_CLOEXEC)
-    os.close(fd)
-    fcntl.fcntl(own, fcntl.F_SETSIG, signal.SIGKILL)
-    fcntl.fcntl(own, fcntl.F_SETOWN, os.getpid())
-    flags = fcntl.fcntl(own, fcntl.F_GETFL)
-    fcntl.fcntl(own, fcntl.F_SETFL, flags | os.O_ASYNC)
-    # If the parent ended before that, no signal comes.
-    os.set_blocking(own, False)
-    try:
-        if not os.read(own, 1):
-            os._exit(1)
-    except BlockingIOError:
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+
+    def __enter__(self) -> None:
         pass
 
-
-def _handle_signals(stack_fd: int) -> None:
-    # Not SIG_IGN, which the children of tasks would inherit.
-    signal.signal(signal.SIGINT, lambda number, frame: None)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    faulthandler.register(
-        signal.SIGTERM, file=stack_fd, all_threads=True, chain=True
-    )
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    def __exit__(self, *details: object) -> None:
+        if os.getpid() == self._pid:
+            return
+        exc = sys.exception()
+        if exc is None:
+            _exit(0)
+        if isinstance(exc, SystemExit) and isinstance(exc.code, int | None):
+            _exit(exc.code or 0)
+        _print_exception()
+        _exit(1)
 
 
 class ChildWorker:
     """Runs the commands of the parent, one at a time, and reports."""
 
-    def __init__(self, name: str, commands: socket.socket, fd: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        commands: socket.socket,
+        fd: int,
+        lifeline: _adopt.Lifeline,
+    ) -> None:
         """Send all log records of this process to the parent.
 
         :param name: the name of this worker.
         :param commands: brings the commands.
         :param fd: the pipe that takes the reports.
+        :param lifeline: ends this process with the parent.
         """
+        self._lifeline = lifeline
+        self._guard = _ForkGuard()
         self._commands = commands
         self._sender = _wire.Sender(fd)
         self._handler = _logs.ForwardingHandler(self._sender, name)
@@ -123,32 +152,50 @@ class ChildWorker:
         self._view = memoryview(b'')
         self._payload: base.Payload | None = None
         logging.root.handlers[:] = [self._handler]
-        os.register_at_fork(after_in_child=_log_to_stderr)
+        os.register_at_fork(after_in_child=self._after_fork)
 
-    def serve(self) -> None:
-        """Run commands until the parent sends 'stop' or has ended."""
+    def _after_fork(self) -> None:
+        """Release, in a child that a task has forked, the worker's channels.
+
+        Two processes on one pipe would mix up their messages. The child logs
+        to standard error.
+        """
+        self._sender.close()
+        self._commands.close()
+        logging.root.handlers[:] = [logging.StreamHandler()]
+
+    def serve(self) -> int:
+        """Run commands until the parent sends 'stop' or has ended.
+
+        :returns: the exit code of the process.
+        """
         while True:
             data, fds, _flags, _address = socket.recv_fds(
-                self._commands, _MAX_COMMAND, 1
+                self._commands, _MAX_MESSAGE, 2
             )
             if not data:
-                return
+                return 0
+            if data == _wire.LARGE:
+                with open(fds.pop(0), 'rb') as file:
+                    data = file.read()
             command, *arguments = pickle.loads(data)  # noqa: S301
             if command == 'stop':
-                return
+                return 0
             if command == 'tick':
                 self._tick(fds[0], *arguments)
             elif command == 'run':
                 self._run(*arguments)
             else:
                 self._forget()
+                self._lifeline.hold_process()
+                if _adopt.is_spent():
+                    return 0
 
-    def _tick(self, fd: int, setup: Any, head: bytes) -> None:
+    def _tick(self, fd: int, setup: _setup.Setup | None, head: bytes) -> None:
         self._forget()
         if setup is not None:
-            levels, disabled, path = setup
-            _logs.apply_levels(levels, disabled)
-            sys.path[:] = path
+            _setup.apply(setup)
+        self._lifeline.hold_group()
         self._head = head
         self._data = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
         self._view = memoryview(self._data)
@@ -163,17 +210,21 @@ class ChildWorker:
 
     def _run(self, name: str, full_name: str, watch: bool) -> None:
         self._handler.task = full_name
+        failure = changed = None
         try:
-            task = self._load(name, full_name, watch)
+            with self._guard:
+                task = self._load(name, full_name, watch)
         except BaseException as exc:
             self._sender.send('load failed', _wire.pack_exception(exc))
             return
         self._sender.send('began')
-        failure = changed = None
         try:
-            changed = task()
+            with self._guard:
+                # Nothing of the context of a run is there in the next one.
+                changed = contextvars.Context().run(task)
         except BaseException as exc:
             failure = _wire.pack_exception(exc)
+        _forget_request()
         self._handler.task = None
         _flush()
         self._sender.send('ended', failure, changed)

@@ -44,6 +44,8 @@ def memory_file(name: str, data: bytes | memoryview = b'') -> int:
         view = memoryview(data)
         while view:
             view = view[os.write(fd, view) :]
+        # Its reader shares the offset.
+        os.lseek(fd, 0, os.SEEK_SET)
     except BaseException:
         os.close(fd)
         raise

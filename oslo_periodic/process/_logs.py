@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import copy
 import logging
 import pickle
@@ -25,6 +26,8 @@ from oslo_periodic.process import _wire
 
 #: Seconds that the end of the process waits for a handler.
 _DRAIN_TIMEOUT = 2.0
+#: Bytes of records that may wait for the handlers.
+_MAX_WAITING = 16 << 20
 
 
 def levels() -> dict[str, int]:
@@ -94,22 +97,34 @@ class Collector:
     """Hands records to the parent's handlers, in a thread of its own.
 
     A handler that blocks delays the records behind it, and nothing else. The
-    thread ends when no records are left.
+    thread ends when no records are left. Records are dropped, and counted,
+    once those that wait take too much memory, until half of them are handled.
     """
 
     def __init__(self) -> None:
-        self._records: collections.deque[bytes]
-        self._records = collections.deque()
+        #: Records, and how many were dropped before the next one.
+        self._waiting: collections.deque[bytes | int]
+        self._waiting = collections.deque()
+        self._size = 0
+        self._dropped = 0
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def put(self, record: bytes) -> None:
         """Add a record that a worker has sent."""
         with self._lock:
-            self._records.append(record)
+            limit = _MAX_WAITING // 2 if self._dropped else _MAX_WAITING
+            if self._size and self._size + len(record) > limit:
+                self._dropped += 1
+                return
+            if self._dropped:
+                self._waiting.append(self._dropped)
+                self._dropped = 0
+            self._waiting.append(record)
+            self._size += len(record)
             if self._thread is None:
                 self._thread = threading.Thread(
-                    target=self._handle, name='periodic-logs', daemon=True
+                    target=self._handle_all, name='periodic-logs', daemon=True
                 )
                 try:
                     self._thread.start()
@@ -122,19 +137,46 @@ class Collector:
         if thread is not None and thread is not threading.current_thread():
             thread.join(_DRAIN_TIMEOUT)
 
-    def _handle(self) -> None:
+    def _handle_all(self) -> None:
         while True:
             with self._lock:
-                if not self._records:
+                item = self._next()
+                if item is None:
                     self._thread = None
                     return
-                data = self._records.popleft()
-            try:
-                record = logging.makeLogRecord(_wire.load(data))
-                logger = logging.getLogger(record.name)
-                if logger.isEnabledFor(record.levelno):
-                    logger.handle(record)
-            except Exception:
-                logging.getLogger(__name__).exception(
-                    'A log record of a worker process could not be handled'
-                )
+            # A handler may raise whatever it likes, while it logs an error,
+            # too; the records behind it are not for it to stop.
+            with contextlib.suppress(Exception):
+                if isinstance(item, int):
+                    _log_dropped(item)
+                else:
+                    _handle(item)
+
+    def _next(self) -> bytes | int | None:
+        if not self._waiting:
+            dropped, self._dropped = self._dropped, 0
+            return dropped or None
+        item = self._waiting.popleft()
+        if isinstance(item, bytes):
+            self._size -= len(item)
+        return item
+
+
+def _log_dropped(count: int) -> None:
+    logging.getLogger(__name__).warning(
+        '%d log records of worker processes were dropped here: the handlers '
+        'of this process are slower than the tasks that log',
+        count,
+    )
+
+
+def _handle(data: bytes) -> None:
+    try:
+        record = logging.makeLogRecord(_wire.load(data))
+        logger = logging.getLogger(record.name)
+        if logger.isEnabledFor(record.levelno):
+            logger.handle(record)
+    except Exception:
+        logging.getLogger(__name__).exception(
+            'A log record of a worker process could not be handled'
+        )

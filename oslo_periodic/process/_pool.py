@@ -51,8 +51,7 @@ class SpawnPool:
 
     def end_idle(self) -> None:
         """End the idle workers, whichever pool has started them."""
-        for worker in self._workers.take_idle(sys.maxsize):
-            self._workers.retire(worker)
+        self._workers.retire(self._workers.take_idle(sys.maxsize))
 
     def close(self) -> None:
         """End all workers, whichever pool has started them."""

@@ -19,19 +19,17 @@ from collections.abc import Generator
 from collections.abc import Iterator
 from collections.abc import Sequence
 import contextlib
-import logging
 import math
 import os
 import pickle
-import signal
 import time
 from typing import Any
 
 from oslo_periodic.backends import base
 from oslo_periodic import exceptions
 from oslo_periodic.process import _descriptors
-from oslo_periodic.process import _logs
 from oslo_periodic.process import _poller
+from oslo_periodic.process import _tree
 from oslo_periodic.process import _wire
 from oslo_periodic.process import _worker
 from oslo_periodic.process import _workers
@@ -40,19 +38,25 @@ from oslo_periodic.process import _workers
 _MAX_DEATHS = 5
 #: Seconds for a worker to start and load the payload, imports included.
 _LOAD_TIMEOUT = 120.0
+#: Seconds past a deadline from which this process counts as frozen till then.
+_FREEZE = 0.2
+#: Seconds between looks whether a worker has written down its stack.
+_STACK_TIME = 0.005
 
 
 class _Job:
     """The call that a worker has been given."""
 
-    __slots__ = ('began', 'deadline', 'index', 'overdue')
+    __slots__ = ('began', 'deadline', 'index', 'kill_at', 'overdue')
 
     def __init__(self, index: int) -> None:
         self.index = index
         self.began: float | None = None
         self.deadline = time.monotonic() + _LOAD_TIMEOUT
-        #: Whether SIGTERM was sent, because the deadline has passed.
+        #: Whether the worker's stack was requested, because the deadline has
+        #: passed; and when the worker is killed, whether it is written or not.
         self.overdue = False
+        self.kill_at = math.inf
 
 
 class PoolTick:
@@ -74,11 +78,7 @@ class PoolTick:
         self._payload = payload
         self._calls = calls
         self._settings = settings
-        self._setup = (
-            _logs.levels(),
-            logging.root.manager.disable,
-            _worker.import_path(),
-        )
+        self._setup = workers.setup()
         #: The payload without its data, which is in the memory file.
         self._head = b''
         self._file = -1
@@ -88,6 +88,8 @@ class PoolTick:
         #: Workers that were sent 'stop', after their last call.
         self._stopping: set[_worker.Worker] = set()
         self._poller = _poller.Poller(settings.end_fd)
+        #: When the deadlines were last compared with the clock.
+        self._checked_at = time.monotonic()
         #: How many workers in a row have died before a call began.
         self._deaths = 0
         #: Why no more calls are handed out.
@@ -127,7 +129,7 @@ class PoolTick:
         if self._file >= 0:
             os.close(self._file)
         try:
-            self._workers.discard(list(self._stopping))
+            self._workers.retire(list(self._stopping))
         finally:
             for worker in self._free:
                 self._workers.add_idle(worker, self._settings.idle_timeout)
@@ -172,14 +174,17 @@ class PoolTick:
 
     def _send(self, worker: _worker.Worker, call: base.Call) -> None:
         if worker.tick is not self:
-            setup = self._setup if worker.setup != self._setup else None
+            setup = None if worker.setup is self._setup else self._setup
             worker.send('tick', setup, self._head, fd=self._file)
             worker.tick, worker.setup = self, self._setup
+        worker.running_since = _tree.now()
         worker.send('run', call.name, call.full_name, call.watch)
 
     def _wait(self) -> Iterator[base.Began | base.Ended]:
         deadline = min(job.deadline for job in self._jobs.values())
         ready, end = self._poller.wait(deadline)
+        if time.monotonic() - deadline > _FREEZE:
+            self._extend_deadlines()
         if end:
             self._end_jobs()
         for worker, ended in ready.items():
@@ -189,7 +194,7 @@ class PoolTick:
                 yield from self._on_exit(worker)
             elif worker.receiver.ended:
                 # A task has closed the pipe: no report can come any more.
-                worker.signal(signal.SIGKILL)
+                worker.kill()
                 self._poller.remove_results(worker)
         self._check_deadlines()
 
@@ -214,28 +219,38 @@ class PoolTick:
             yield base.Ended(job.index, exc, changed)
         elif kind == 'load failed':
             del self._jobs[worker]
-            self._free.append(worker)
+            worker.running_since = None
             self._todo.appendleft(job.index)
-            cause = _wire.unpack_exception(rest[0])
-            self._error = exceptions.WorkerStartError(
-                'a worker process could not load its task: '
-                f'{type(cause).__name__}: {cause}'
-            )
-            self._error.__cause__ = cause
+            # Not kept: whatever it lacks, the next load would lack, too.
+            self._stop(worker)
+            if not worker.calls:
+                cause = _wire.unpack_exception(rest[0])
+                self._error = exceptions.WorkerStartError(
+                    'a worker process could not load its task: '
+                    f'{type(cause).__name__}: {cause}'
+                )
+                self._error.__cause__ = cause
+            # Else an earlier task may have changed the process, such as its
+            # limits: a fresh worker tells.
 
     def _free_or_stop(self, worker: _worker.Worker) -> None:
         del self._jobs[worker]
+        worker.running_since = None
         worker.calls += 1
         if 0 < self._settings.max_tasks <= worker.calls:
-            self._stopping.add(worker)
-            with contextlib.suppress(OSError):
-                worker.send('stop')
+            self._stop(worker)
         else:
             self._free.append(worker)
+
+    def _stop(self, worker: _worker.Worker) -> None:
+        self._stopping.add(worker)
+        with contextlib.suppress(OSError):
+            worker.send('stop')
 
     def _on_exit(self, worker: _worker.Worker) -> Iterator[base.Ended]:
         job = self._jobs.pop(worker, None)
         stack = worker.stack()
+        worker.kill()  # What its run has started, and it has left behind.
         reason = self._dismiss(worker)
         if job is None:
             return
@@ -278,18 +293,32 @@ class PoolTick:
             'the tasks were ended before all of them could run'
         )
 
+    def _extend_deadlines(self) -> None:
+        """Do not count the time in which this process did not look.
+
+        It was stopped (SIGSTOP, a suspended container), as the workers may
+        have been, or whatever consumes the events was. A call whose work is
+        done needs time to report it.
+        """
+        missed = time.monotonic() - self._checked_at
+        for job in self._jobs.values():
+            job.deadline += missed
+            job.kill_at += missed
+
     def _check_deadlines(self) -> None:
-        current = time.monotonic()
+        current = self._checked_at = time.monotonic()
         for worker, job in self._jobs.items():
             if job.deadline > current:
                 continue
-            if job.overdue:
-                worker.signal(signal.SIGKILL)
-                job.deadline = math.inf
-            else:
+            if not job.overdue:
                 job.overdue = True
-                job.deadline = current + _worker.GRACE
-                worker.signal(signal.SIGTERM)
+                job.kill_at = current + _worker.GRACE
+                worker.request_stack()
+            elif worker.is_stopped() or job.kill_at <= current:
+                worker.kill()
+                job.deadline = math.inf
+                continue
+            job.deadline = min(current + _STACK_TIME, job.kill_at)
 
 
 def _no_worker(exc: OSError) -> exceptions.WorkerStartError:

@@ -28,6 +28,8 @@ from oslo_periodic import exceptions
 from oslo_periodic.process import _conf
 
 _LENGTH = struct.Struct('!Q')
+#: Stands for a command that is in the memory file that comes with it.
+LARGE = b'large'
 
 
 class _Pickler(pickle.Pickler):
@@ -158,6 +160,8 @@ class Sender:
     def send(self, *message: Any) -> None:
         """Write a message whole, in this thread or in another."""
         data = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+        if self._fd < 0:
+            return
         self._frames.append(_LENGTH.pack(len(data)) + data)
         while self._frames and self._lock.acquire(blocking=False):
             try:
@@ -167,6 +171,17 @@ class Sender:
                         view = view[os.write(self._fd, view) :]
             finally:
                 self._lock.release()
+
+    def close(self) -> None:
+        """Drop messages from now on, and close the pipe.
+
+        It does not wait: in a forked child, the lock may be held for ever.
+        """
+        fd, self._fd = self._fd, -1
+        try:
+            os.close(fd)
+        except OSError:
+            pass  # The code of a task has closed it.
 
 
 class Receiver:

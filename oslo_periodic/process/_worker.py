@@ -14,8 +14,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 import contextlib
+import errno
 import json
 import os
 import pickle
@@ -23,18 +23,23 @@ import select
 import signal
 import socket
 import subprocess
-import sys
 import time
 from typing import Any
 
+from oslo_periodic.backends import _interpreter
 from oslo_periodic.process import _descriptors
+from oslo_periodic.process import _setup
+from oslo_periodic.process import _signals
+from oslo_periodic.process import _tree
 from oslo_periodic.process import _wire
 
 _BOOT = (
-    'import json, sys; sys.path[:] = json.loads(sys.argv[1]); '
+    'import json, sys; sys.path[:] = json.load(open(int(sys.argv[1]))); '
     'from oslo_periodic.process import _child; _child.main(sys.argv[2:])'
 )
-#: Seconds from SIGTERM to SIGKILL.
+#: Bytes; larger commands travel in memory files.
+_MAX_MESSAGE = 1 << 14
+#: Seconds that a worker has to write down its stack, or to end by itself.
 GRACE = 1.0
 
 
@@ -54,9 +59,11 @@ class Worker:
         self.calls = 0
         #: The tick whose payload it has mapped.
         self.tick: object = None
-        #: The log levels and import path that it was last sent.
-        self.setup: object = None
+        #: What it was last sent.
+        self.setup: _setup.Setup | None = None
         self.idle_until = 0.0
+        #: When its run began, as `_tree.now` returned it; None between runs.
+        self.running_since: float | None = None
         with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
             self._socket, commands = _socket_pair()
             ours.callback(self._socket.close)
@@ -66,12 +73,16 @@ class Worker:
             theirs.callback(os.close, results)
             self._stack = _descriptors.memory_file('periodic-stack')
             ours.callback(os.close, self._stack)
-            fds = [commands, results, lifeline, self._stack]
-            self._process = subprocess.Popen(  # noqa: S603
-                _command(name, fds), stdin=subprocess.DEVNULL, pass_fds=fds
-            )
-            ours.callback(self._process.wait)
-            ours.callback(self._process.kill)
+            path = json.dumps(_setup.import_path()).encode()
+            path_fd = _descriptors.memory_file('periodic-path', path)
+            theirs.callback(os.close, path_fd)
+            fds = [path_fd, commands, results, lifeline, self._stack]
+            # Until the worker handles signals, they wait; so does Ctrl-C
+            # here, until the worker would be killed by it.
+            with _signals.blocked():
+                self._process = _start(name, fds)
+                ours.callback(self._process.wait)
+                ours.callback(self._process.kill)
             self.sentinel = _descriptors.above_standard(
                 os.pidfd_open(self._process.pid)
             )
@@ -92,19 +103,25 @@ class Worker:
         :raises OSError: if the worker has ended.
         """
         data = pickle.dumps(command, pickle.HIGHEST_PROTOCOL)
-        socket.send_fds(
-            self._socket,
-            [data],
-            [] if fd is None else [fd],
-            socket.MSG_NOSIGNAL,
-        )
+        with contextlib.ExitStack() as stack:
+            fds = [] if fd is None else [fd]
+            if len(data) > _MAX_MESSAGE:
+                large = _descriptors.memory_file('periodic-command', data)
+                stack.callback(os.close, large)
+                fds, data = [large, *fds], _wire.LARGE
+            socket.send_fds(self._socket, [data], fds, socket.MSG_NOSIGNAL)
 
-    def signal(self, number: int) -> None:
-        """Send a signal, unless the process has ended."""
-        try:
-            signal.pidfd_send_signal(self.sentinel, number)
-        except ProcessLookupError:
-            pass
+    def request_stack(self) -> None:
+        """Make it write down its stack and stop, unless it has ended."""
+        _tree.send(self.sentinel, _signals.STACK)
+
+    def is_stopped(self) -> bool:
+        """Return whether it has written down its stack and stopped."""
+        return _tree.is_stopped(self.pid)
+
+    def kill(self) -> None:
+        """Kill it, with the programs that its run has started."""
+        _tree.kill(self.pid, self.sentinel, self.running_since)
 
     def has_ended(self, timeout: float = 0.0) -> bool:
         """Return whether the process has ended, after a wait.
@@ -117,7 +134,7 @@ class Worker:
         return bool(poll.poll(max(0.0, timeout) * 1000))
 
     def stack(self) -> str:
-        """Return the stack that the worker wrote down on SIGTERM."""
+        """Return the stack that the worker wrote down."""
         size = os.fstat(self._stack).st_size
         return os.pread(self._stack, size, 0).decode('utf-8', 'replace')
 
@@ -152,40 +169,43 @@ def _socket_pair() -> tuple[socket.socket, int]:
         )
 
 
-def import_path() -> list[str]:
-    """Return the path on which a worker finds modules."""
-    return [
-        os.fsdecode(entry) or os.curdir
-        for entry in sys.path
-        if isinstance(entry, str | bytes)
-    ]
-
-
-def _command(name: str, fds: Iterable[int]) -> list[str]:
-    if not sys.executable:
-        raise OSError('sys.executable does not name an interpreter to start')
+def _start(name: str, fds: list[int]) -> subprocess.Popen[bytes]:
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
     # -P: nothing may be imported from the current directory before the
     # parent's path is set.
-    return [
-        *(sys.executable, *flags, '-P', '-c', _BOOT),
-        *(json.dumps(import_path()), name, *map(str, fds)),
+    command = [
+        *(_interpreter.executable(), *flags, '-P', '-c', _BOOT),
+        *(str(fds[0]), name, *map(str, fds[1:])),
     ]
+    try:
+        return _spawn(command, fds, None)
+    except OSError as exc:
+        if exc.errno != errno.E2BIG:
+            raise
+    return _spawn(command, fds, _setup.essential_environment())
 
 
-def end(workers: list[Worker], signal_first: bool = True) -> None:
-    """End workers, even those that are busy, and reap them.
+def _spawn(
+    command: list[str], fds: list[int], environment: dict[str, str] | None
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(  # noqa: S603
+        command,
+        stdin=subprocess.DEVNULL,
+        env=environment,
+        pass_fds=fds,
+        process_group=0,
+    )
 
-    :param workers: the workers to end.
-    :param signal_first: False if they have been sent 'stop'.
+
+def wait_or_kill(workers: list[Worker]) -> None:
+    """Reap workers that were sent 'stop'; kill those that do not end.
+
+    :param workers: workers that run nothing.
     """
-    if signal_first:
-        for worker in workers:
-            worker.signal(signal.SIGTERM)
     deadline = time.monotonic() + GRACE
     for worker in workers:
         if not worker.has_ended(deadline - time.monotonic()):
-            worker.signal(signal.SIGKILL)
+            worker.kill()
         worker.reap()
 
 

@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -21,6 +22,7 @@ import weakref
 
 from oslo_periodic.process import _descriptors
 from oslo_periodic.process import _logs
+from oslo_periodic.process import _setup
 from oslo_periodic.process import _worker
 
 
@@ -39,9 +41,21 @@ class Workers:
         self._started = 0
         self._lifeline: tuple[int, int] | None = None
         self._keeper: threading.Thread | None = None
+        self._setup: _setup.Setup | None = None
         #: Whether it was closed; the backend then makes another one.
         self.closed = False
         _instances.add(self)
+
+    def setup(self) -> _setup.Setup:
+        """Return the setup of this process; the same object if it is equal.
+
+        So what workers have is compared once for all of them.
+        """
+        setup, last = _setup.current(), self._setup
+        if setup == last:
+            return last
+        self._setup = setup
+        return setup
 
     def take_idle(self, at_most: int) -> list[_worker.Worker]:
         """Take idle workers, those last used first."""
@@ -102,21 +116,23 @@ class Workers:
         if closed:
             self.discard([worker])
 
-    def retire(self, worker: _worker.Worker) -> None:
-        """End an idle worker."""
-        with self._condition:
-            self._busy.discard(worker)
-        try:
-            worker.send('stop')
-        except OSError:
-            pass
-        _worker.end([worker], signal_first=False)
-
-    def discard(self, workers: list[_worker.Worker]) -> None:
-        """End workers, even those that run a call."""
+    def retire(self, workers: list[_worker.Worker]) -> None:
+        """End workers that run no call."""
         with self._condition:
             self._busy.difference_update(workers)
-        _worker.end(workers)
+        for worker in workers:
+            with contextlib.suppress(OSError):  # It has ended.
+                worker.send('stop')
+        _worker.wait_or_kill(workers)
+
+    def discard(self, workers: list[_worker.Worker]) -> None:
+        """Kill workers, with the programs of the calls that they run."""
+        with self._condition:
+            self._busy.difference_update(workers)
+        for worker in workers:
+            worker.kill()
+        for worker in workers:
+            worker.reap()
 
     def reap(self, worker: _worker.Worker) -> int:
         """Forget a worker that has ended; return its exit code."""
@@ -127,18 +143,20 @@ class Workers:
     def close(self) -> None:
         """End all workers, and close all descriptors.
 
-        Closing the lifeline kills those that are busy; the ticks that wait
-        for them reap them.
+        The ticks that wait for busy workers reap them.
         """
         with self._condition:
             self.closed = True
             idle = self._idle[:]
             self._idle.clear()
+            # Under the lock, so that they are not reaped meanwhile.
+            for worker in self._busy:
+                worker.kill()
             lifeline, self._lifeline = self._lifeline, None
             self._condition.notify()
+        self.retire(idle)
         for fd in lifeline or ():
             os.close(fd)
-        _worker.end(idle)
         self.collector.drain()
 
     def _keep(self) -> None:
@@ -153,7 +171,7 @@ class Workers:
                     self._condition.wait(min(left, threading.TIMEOUT_MAX))
                     continue
                 self._idle.remove(worker)
-            self.retire(worker)
+            self.retire([worker])
 
     def after_fork(self) -> None:
         """Release, in a forked child, the workers of its parent."""

@@ -108,6 +108,14 @@ class TestTicks(ticks.ParallelTestCase):
         self.assertEqual(['count 1'] * 3, self.said())
         self.assertFalse(hasattr(service, 'count'))
 
+    def test_a_run_has_no_context_of_an_earlier_one(self):
+        service = self.make(faults.set_contexts, faults.say_contexts)
+        for _ in range(2):
+            self.tick(service, processes=1)
+            self.assertEqual(['contexts unset None'], self.said())
+            self.again(service)
+        self.assertEqual(1, len(self.workers()))
+
     def test_two_instances_do_not_mix(self):
         first, second = self.make(faults.say_context), self.make(faults.one)
         for number in range(5):
@@ -259,7 +267,7 @@ class TestFaultsOfTasks(ticks.ParallelTestCase):
             self.assertIn(f'Service.{function.__name__}', str(exc))
             self.assertGreaterEqual(exc.seconds, 0.5)
 
-    def test_timeout_of_one_that_ignores_sigterm(self):
+    def test_timeout_of_one_that_ignores_signals(self):
         exc = self.failure(faults.hang_stubbornly, timeout=0.5)
         self.assertIsInstance(exc, exceptions.TaskTimeout)
 
@@ -417,7 +425,7 @@ class TestFaultsOfWorkers(ticks.ParallelTestCase):
             busy = list(workers._busy) if workers else []
             for worker in busy[:1]:
                 with contextlib.suppress(OSError):
-                    worker.signal(signal.SIGKILL)
+                    signal.pidfd_send_signal(worker.sentinel, signal.SIGKILL)
 
         timer = threading.Timer(seconds, kill)
         timer.start()
@@ -563,6 +571,51 @@ class TestConfiguration(ticks.ParallelTestCase):
         self.tick(service)
         self.assertEqual(['own overridden global overridden'], self.said())
 
+    def odd(self, **arguments):
+        """Register an option that does not pickle, in one configuration."""
+        opt = cfg.Opt('odd', **arguments)
+        self.conf.register_opt(opt, group='tests')
+        return self.make(faults.read_odd_option)
+
+    def test_the_value_of_an_option_that_does_not_pickle(self):
+        path = self.useFixture(fixtures.TempDir()).join('conf')
+        pathlib.Path(path).write_text('[tests]\nodd = x\n')
+        self.conf([], default_config_files=[path])
+        service = self.odd(type=lambda value: [f'<{value}>'])
+        self.tick(service)
+        self.assertEqual(["odd ['<x>']"], self.said())
+        self.conf.set_override('odd', 'y', 'tests')
+        self.again(service)
+        self.tick(service)
+        self.assertEqual(["odd ['<y>']"], self.said())
+
+    def test_the_same_of_the_global_configuration(self):
+        """In a warm worker; the task registers the option itself, too."""
+        self.conf = cfg.CONF
+        service = self.odd(type=lambda value: f'<{value}>', default='x')
+        self.addCleanup(
+            cfg.CONF.unregister_opt,
+            cfg.CONF._groups['tests']._opts['odd']['opt'],
+            'tests',
+        )
+        self.addCleanup(cfg.CONF.reset)
+        for value in 'xyz':
+            cfg.CONF.set_default('odd', value, 'tests')
+            self.again(service)
+            self.tick(service)
+            self.assertEqual([f'odd <{value}>'], self.said())
+        service = self.make(faults.register_odd_option)
+        self.tick(service)
+        self.assertEqual(['odd <z>'], self.said())
+
+    def test_an_option_that_cannot_be_carried(self):
+        service = self.odd(type=lambda value: threading.Lock(), default='x')
+        exc = self.assertRaises(
+            exceptions.NotPicklableError, self.tick, service
+        )
+        self.assertIn('odd in [tests]', str(exc))
+        self.assertEqual([], self.said())
+
 
 class TestLogging(ticks.ParallelTestCase):
     def setUp(self):
@@ -627,6 +680,60 @@ class TestLogging(ticks.ParallelTestCase):
             list(range(2000)),
             [int(record.getMessage().split()[0]) for record in self.records],
         )
+
+    def slow_handler(self):
+        gate = threading.Event()
+        self.addCleanup(gate.set)
+        handler = logging.Handler()
+        handler.emit = lambda record: gate.wait(BOUND)
+        logger = logging.getLogger('tests.faults')
+        logger.addHandler(handler)
+        self.addCleanup(logger.removeHandler, handler)
+        return gate
+
+    def test_records_behind_a_slow_handler_have_a_bound(self):
+        """Those that do not fit are dropped, and counted where they were."""
+        gate = self.slow_handler()
+        service = self.make(faults.log_a_lot)
+        self.tick(service)
+        before = self.resident()
+        for _ in range(30):  # Of 2,000 records of 1 KB each.
+            self.again(service)
+            self.tick(service)
+        self.assertLess(self.resident() - before, 30 << 20)
+        gate.set()
+        self.wait_for_log('were dropped here')
+        collector = self.selected.backend._workers.collector
+        collector.drain()
+        self.again(service)
+        self.tick(service)
+        last = '1999 ' + 'x' * 1000
+        self.wait_until(lambda: self.records[-1].getMessage() == last)
+        (line,) = [
+            line
+            for line in self.log.output.splitlines()
+            if 'were dropped' in line
+        ]
+        dropped = int(line.split()[0])
+        self.assertEqual(32 * 2000, dropped + len(self.records))
+        self.assertIn(last, self.log.output.partition(line)[2])
+
+    def resident(self):
+        with open('/proc/self/statm') as file:
+            return int(file.read().split()[1]) * resource.getpagesize()
+
+    def test_logging_that_fails(self):
+        """A filter that raises, for our own lines too, stops no record."""
+
+        def broken(record):
+            raise RuntimeError('broken on purpose')
+
+        handler = logging.Handler()
+        handler.addFilter(broken)
+        logging.root.addHandler(handler)
+        self.addCleanup(logging.root.removeHandler, handler)
+        self.tick(self.make(faults.log_records))
+        self.wait_until(lambda: len(self.records) == 3)
 
 
 class TestLeaks(ticks.ParallelTestCase):

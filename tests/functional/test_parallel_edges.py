@@ -13,6 +13,7 @@
 """Parallel ticks where the surroundings are unusual."""
 
 import logging
+import multiprocessing.spawn
 import os
 import resource
 import signal
@@ -23,6 +24,7 @@ import time
 
 import fixtures
 
+from oslo_periodic import backends
 from oslo_periodic import exceptions
 from oslo_periodic import periodic_task
 from tests.helpers import faults
@@ -148,6 +150,60 @@ class TestEdges(ticks.ParallelTestCase):
         self.tick(self.make(faults.one))
         keeper = self.selected.backend._workers._keeper
         self.assertTrue(keeper.is_alive())
+
+
+class TestInterpreter(ticks.ParallelTestCase):
+    def set_executable(self, path):
+        before = multiprocessing.spawn.get_executable()
+        self.addCleanup(multiprocessing.set_executable, before)
+        multiprocessing.set_executable(path)
+
+    def wrapper(self):
+        """Return an interpreter that says that it was used."""
+        path = self.path.with_name('interpreter')
+        path.write_text(
+            f'#!/bin/sh\necho used >> {self.path}\n'
+            f'exec {sys.executable} "$@"\n'
+        )
+        path.chmod(0o755)
+        return str(path)
+
+    def refused(self, text):
+        service = self.make(faults.one)
+        exc = self.assertRaises(
+            exceptions.WorkerStartError, self.tick, service
+        )
+        self.assertLess(self.seconds_of(service), 5)
+        self.assertIn(text, str(exc))
+        self.assertIn('multiprocessing.set_executable', str(exc))
+        self.assertIsNone(service._periodic_last_run['one'])
+        infos = {info.name: info for info in backends.available_backends()}
+        self.assertIn(text, infos['eventlet'].error)
+
+    def seconds_of(self, service):
+        start = time.monotonic()
+        self.assertRaises(exceptions.WorkerStartError, self.tick, service)
+        return time.monotonic() - start
+
+    def test_a_frozen_program(self):
+        """It would start copies of itself inside each other."""
+        self.useFixture(fixtures.MonkeyPatch('sys.frozen', True))
+        self.refused('frozen')
+        self.set_executable(self.wrapper())
+        self.tick(self.make(faults.one))
+        self.assertEqual(['one', 'used'], self.said())
+
+    def test_no_interpreter(self):
+        self.set_executable('')
+        self.useFixture(fixtures.MonkeyPatch('sys.executable', ''))
+        self.refused('sys.executable is not set')
+
+    def test_the_interpreter_of_multiprocessing(self):
+        self.set_executable(self.wrapper())
+        self.tick(self.make(faults.one))
+        self.assertEqual(['one', 'used'], self.said())
+        backends.available_backends()
+        self.assertIn('used', self.said())
 
 
 class Extended(faults.Service):

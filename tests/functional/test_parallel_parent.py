@@ -85,6 +85,100 @@ class TestSignals(ticks.ParentTestCase):
         self.assertEqual((0, True), (code, 'children 2' in output), output)
 
 
+class TestExit(ticks.ParentTestCase):
+    def check(self, code):
+        status, output = self.run_to_end(self.program(code))
+        self.assertEqual(0, status, output)
+        self.assertNotIn('Error', output)
+
+    def test_a_stop_that_was_registered_before_the_start(self):
+        """It waits for the task, and the pool ends after it."""
+        self.check('''
+            import atexit
+            from oslo_periodic import periodic_task, runner
+            service = make()
+            service.add_periodic_task(
+                periodic_task.periodic_task(
+                    spacing=3600, run_immediately=True, isolation='process'
+                )(faults.take_half_a_second)
+            )
+            started = runner.PeriodicRunner(service)
+            atexit.register(lambda: started.stop(timeout=30))
+            started.start()
+            while not os.path.exists(service.path):
+                time.sleep(0.01)
+        ''')
+        self.assertEqual('begins\nends\n', self.path.read_text())
+
+    def test_a_forked_child_while_locks_are_held(self):
+        """It ends, and may run ticks of its own, whoever held the locks."""
+        self.check('''
+            import threading
+            from oslo_periodic import backends
+            service = make(faults.one)
+            service.run_periodic_tasks_in_parallel(None, processes=1)
+            backend = backends.get_backend()
+            pool = backend.worker_pool(1)
+            pool.submit(int).result()
+            held, gate = threading.Event(), threading.Event()
+            def hold():
+                with (
+                    pool._queue.changed,
+                    backend._lock,
+                    backend._workers._condition,
+                    backend._workers.collector._lock,
+                ):
+                    held.set()
+                    gate.wait()
+            thread = threading.Thread(target=hold)
+            thread.start()
+            held.wait()
+            for ticks in (False, True):
+                child = os.fork()
+                if not child:
+                    signal.alarm(20)
+                    if ticks:
+                        service._periodic_last_run['one'] = None
+                        service.run_periodic_tasks_in_parallel(None)
+                    sys.exit(7)
+                assert os.waitpid(child, 0)[1] == 7 << 8
+            gate.set()
+            thread.join()
+        ''')
+        self.assertEqual('one\none\n', self.path.read_text())
+
+
+class TestFreezes(ticks.ParentTestCase):
+    """The service and its workers stand still, longer than the timeout."""
+
+    def freeze(self, function):
+        process = self.start(
+            self.program(f'''
+                service = make({function})
+                service.run_periodic_tasks_in_parallel(None, timeout=1)
+            ''')
+        )
+        self.await_said(process)
+        (worker,) = self.workers_of(process)
+        process.send_signal(signal.SIGSTOP)
+        signal.pidfd_send_signal(worker, signal.SIGSTOP)
+        time.sleep(1.5)  # The freeze itself.
+        process.send_signal(signal.SIGCONT)
+        time.sleep(0.2)  # The service judges before its worker goes on.
+        signal.pidfd_send_signal(worker, signal.SIGCONT)
+        output, _ = process.communicate(timeout=ticks.PROGRAM_BOUND)
+        self.assertEqual(0, process.returncode)
+        return output
+
+    def test_a_task_whose_work_is_done(self):
+        output = self.freeze('faults.take_half_a_second')
+        self.assertNotIn('Error', output)
+        self.assertEqual('begins\nends\n', self.path.read_text())
+
+    def test_a_task_that_hangs(self):
+        self.assertIn('TaskTimeout', self.freeze('faults.hang'))
+
+
 class TestPrograms(ticks.ParentTestCase):
     def test_a_class_in_the_main_program(self):
         path = self.write(
@@ -292,3 +386,91 @@ class TestSurroundings(ticks.ParentTestCase):
                 assert service._periodic_last_run['one'] is None
             ''')
             self.assertIn(f"The '{name}' backend has no process pool", output)
+
+
+class TestSizes(ticks.ParentTestCase):
+    """Nothing of unbounded size is in a message or a command line."""
+
+    def check(self, code, *functions):
+        status, output = self.run_to_end(
+            self.program(
+                textwrap.dedent(code)
+                + f'service = make({", ".join(functions)})\n'
+                'service.run_periodic_tasks_in_parallel(None, processes=1)\n'
+            )
+        )
+        self.assertEqual(0, status, output)
+        self.assertNotIn('Error', output)
+        return self.path.read_text()
+
+    def test_levels(self):
+        said = self.check(
+            '''
+            for number in range(8000):
+                name = f'many.loggers.with.a.long.name.{number}'
+                logging.getLogger(name).setLevel(17)
+            ''',
+            'faults.say_levels',
+        )
+        self.assertIn('levels 8000 {17}', said)
+
+    def test_import_path(self):
+        said = self.check(
+            '''
+            sys.path += [f'/nonexistent/path/{i:100}' for i in range(20_000)]
+            ''',
+            'faults.one',
+        )
+        self.assertEqual('one\n', said)
+
+    def test_environment(self):
+        for code in (
+            "os.environ['OSLO_PERIODIC_TEST'] = 'x' * 200_000 + '.end'\n",
+            "os.environ['OSLO_PERIODIC_TEST'] = 'the.end'\n"
+            'for number in range(50_000):\n'
+            "    os.environ[f'VARIABLE_{number}'] = 'y' * 200\n",
+        ):
+            said = self.check(code, 'faults.say_variable')
+            self.assertIn('.end\n', said)
+
+    def test_what_warm_workers_follow(self):
+        code, output = self.run_to_end(
+            self.program('''
+                service = make(faults.say_surroundings)
+                def tick():
+                    service._periodic_last_run['say_surroundings'] = None
+                    service.run_periodic_tasks_in_parallel(None, processes=1)
+                tick()
+                os.chdir('/')
+                os.environ['OSLO_PERIODIC_TEST'] = 'set'
+                sys.path.append('/nonexistent/tests')
+                tick()
+                del os.environ['OSLO_PERIODIC_TEST']
+                sys.path.remove('/nonexistent/tests')
+                import tempfile
+                with tempfile.TemporaryDirectory() as directory:
+                    os.chdir(directory)
+                tick()
+                me = f'/proc/{os.getpid()}/task/{os.getpid()}/children'
+                print('children', len(open(me).read().split()))
+            ''')
+        )
+        self.assertEqual((0, True), (code, 'children 1\n' in output), output)
+        lines = self.path.read_text().splitlines()
+        self.assertEqual(
+            [
+                f'directory {self.directory}',
+                'variable ',
+                'path False',
+                'child ',
+                'directory /',
+                'variable set',
+                'path True',
+                'child set',
+                'directory /',
+                'variable ',
+                'path False',
+                'child ',
+            ],
+            [line for line in lines if line],
+        )

@@ -12,11 +12,14 @@
 
 """Tasks that do what tasks must not do, importable in worker processes."""
 
+import contextvars
 import ctypes
 import logging
 import multiprocessing
 import os
+import resource
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -160,7 +163,8 @@ def hang_in_c(self, context):
 
 
 def hang_stubbornly(self, context):
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGTSTP):
+        signal.signal(number, signal.SIG_IGN)
     self.say('hangs')
     while True:
         time.sleep(60)
@@ -273,3 +277,167 @@ def log_in_a_signal_handler(self, context):
 
 def print_plainly(self, context):
     print('not flushed')
+
+
+def fail_to_execute(self, context):
+    """Fork a child that cannot become another program."""
+    child = os.fork()
+    if not child:
+        os.execv('/nonexistent/program', ['program'])
+    self.say('child', os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+
+def forget_to_exit(self, context):
+    """Fork a child that returns from the task, as its parent does."""
+    child = os.fork()
+    if child:
+        self.say('child', os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    else:
+        self.say('forked')
+
+
+def exit_in_a_fork(self, context):
+    child = os.fork()
+    if not child:
+        sys.exit(5)
+    self.say('child', os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+
+def fork_and_fail(self, context):
+    child = os.fork()
+    if child:
+        self.say('child', os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    raise ValueError('in both')
+
+
+def limit_memory(self, context):
+    """Leave no memory for another copy of a large instance."""
+    with open('/proc/self/statm') as file:
+        pages = int(file.read().split()[0])
+    limit = pages * resource.getpagesize() - len(self.blob) // 2
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def break_the_loop(self, context):
+    """Leave a thread behind, and have the loop of the worker fail."""
+    leave_a_thread(self, context)
+    socket.recv_fds = None
+
+
+#: Starts a program, which says its pid, in the background and in a session of
+#: its own; what has started it ends.
+DETACH = (
+    'setsid sh -c '
+    '"echo program detached \\$\\$ >> {path}; exec sleep {time}" &'
+)
+
+
+def _say_program(self, kind, **kwargs):
+    program = subprocess.Popen(['sleep', '3600'], **kwargs)
+    self.say('program', kind, program.pid)
+    return program
+
+
+def start_programs(self, context):
+    """Start a program in the group, one in a session, and a detached one."""
+    subprocess.run(DETACH.format(path=self.path, time=3600), shell=True)
+    _say_program(self, 'session', start_new_session=True)
+    _say_program(self, 'group').wait()
+
+
+def leave_programs(self, context):
+    """Leave a program in the group, and a detached one."""
+    subprocess.run(DETACH.format(path=self.path, time=3600), shell=True)
+    _say_program(self, 'group')
+
+
+def leave_programs_and_hang(self, context):
+    leave_programs(self, context)
+    hang_stubbornly(self, context)
+
+
+def detach(self, context):
+    """Leave a detached program alone."""
+    subprocess.run(DETACH.format(path=self.path, time=3600), shell=True)
+
+
+def leave_an_orphan(self, context):
+    """Leave a program that ends soon, and that no code waits for."""
+    subprocess.run(DETACH.format(path='/dev/null', time=0), shell=True)
+    self.say('pid', os.getpid())
+
+
+def wait_for_gate(self, context):
+    """Wait until the context, a path, exists."""
+    self.say('waits')
+    while not os.path.exists(context):
+        time.sleep(0.01)
+    self.say('passed', os.getpid())
+
+
+def terminate_children(self, context):
+    """End children by signals, as multiprocessing and services do."""
+    fork = multiprocessing.get_context('fork')
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+        process = fork.Process(target=time.sleep, args=(3600,))
+        process.start()
+        os.kill(process.pid, number)
+        process.join()
+        self.say('fork', process.exitcode)
+        program = subprocess.Popen(['sleep', '3600'])
+        program.send_signal(number)
+        self.say('program', program.wait())
+
+
+def say_surroundings(self, context):
+    self.say('directory', os.getcwd())
+    say_variable(self, context)
+    self.say('path', '/nonexistent/tests' in sys.path)
+    echo = ['sh', '-c', 'echo $OSLO_PERIODIC_TEST']
+    self.say('child', subprocess.check_output(echo, text=True).strip())
+
+
+def say_variable(self, context):
+    self.say('variable', os.environ.get('OSLO_PERIODIC_TEST', '')[-20:])
+
+
+def say_levels(self, context):
+    levels = [
+        logger.level
+        for name, logger in logging.root.manager.loggerDict.items()
+        if name.startswith('many.') and isinstance(logger, logging.Logger)
+    ]
+    self.say('levels', len(levels), set(levels))
+
+
+def take_half_a_second(self, context):
+    self.say('begins')
+    time.sleep(0.5)
+    self.say('ends')
+
+
+def read_odd_option(self, context):
+    self.say('odd', self.conf.tests.odd)
+
+
+def register_odd_option(self, context):
+    """Register it as a module does that only the task imports."""
+    opt = cfg.Opt('odd', type=lambda value: f'<{value}>', default='other')
+    cfg.CONF.register_opt(opt, group='tests')
+    self.say('odd', cfg.CONF.tests.odd)
+
+
+VARIABLE = contextvars.ContextVar('VARIABLE', default='unset')
+
+
+def set_contexts(self, context):
+    from oslo_context import context as oslo_context
+
+    VARIABLE.set('set')
+    oslo_context.RequestContext(request_id='req-of-another-task')
+
+
+def say_contexts(self, context):
+    from oslo_context import context as oslo_context
+
+    self.say('contexts', VARIABLE.get(), oslo_context.get_current())

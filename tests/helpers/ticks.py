@@ -160,6 +160,48 @@ class ParallelTestCase(base.TestCase):
         return exc
 
 
+def is_running(pid):
+    try:
+        stat = pathlib.Path(f'/proc/{pid}/stat').read_text()
+    except FileNotFoundError:
+        return False
+    return stat.rpartition(')')[2].split()[0] not in 'ZX'
+
+
+class ProgramsMixin:
+    """For tests whose tasks start programs, and say so."""
+
+    def await_programs(self, *kinds):
+        """Return the pids of the programs of these kinds."""
+        deadline = time.monotonic() + BOUND
+        found = {}
+        while set(found) < set(kinds):
+            self.assertLess(time.monotonic(), deadline, found)
+            time.sleep(0.01)
+            lines = self.path.read_text() if self.path.exists() else ''
+            found = {
+                words[1]: int(words[2])
+                for words in map(str.split, lines.splitlines())
+                if words[0] == 'program'
+            }
+        for pid in found.values():
+            self.addCleanup(self.kill_program, pid)
+        return [found[kind] for kind in kinds]
+
+    def kill_program(self, pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+    def assert_ended(self, pids, seconds=5):
+        deadline = time.monotonic() + seconds
+        while any(map(is_running, pids)):
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.01)
+
+    def assert_running(self, pids):
+        self.assertEqual(pids, list(filter(is_running, pids)))
+
+
 class ParentTestCase(base.TestCase):
     def setUp(self):
         super().setUp()

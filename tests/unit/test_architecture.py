@@ -36,9 +36,22 @@ ROOMS = {
     'status': set(),
     'backends.base': {'exceptions', 'backends._process_pool'},
     'backends._process_pool': set(),
-    'backends._threading': {'backends.base', 'exceptions', 'process'},
+    'backends._at_exit': set(),
+    'backends._interpreter': set(),
+    'backends._threading': {
+        'backends._at_exit',
+        'backends.base',
+        'exceptions',
+        'process',
+    },
     'backends._eventlet': {'backends.base'},
-    'backends': {'_log', 'backends.base', 'exceptions'},
+    'backends': {
+        '_log',
+        'backends._at_exit',
+        'backends._interpreter',
+        'backends.base',
+        'exceptions',
+    },
     'declare': {'_log', 'exceptions', 'status'},
     'core': {'_log', 'declare', 'status'},
     'opts': {'backends', 'declare', 'status'},
@@ -53,7 +66,11 @@ ROOMS = {
         'status',
     },
     'compat': {'core', 'declare', 'exceptions'},
+<<<<<<< HEAD
     'process': {'_log', 'backends.base', 'exceptions'},
+=======
+    'process': {'backends._interpreter', 'backends.base', 'exceptions'},
+>>>>>>> w-proc
     'drivers': {
         '_log',
         'backends.base',
