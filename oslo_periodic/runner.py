@@ -233,7 +233,7 @@ class PeriodicRunner(_operations.Operations):
         """Stop, without waiting for it."""
         engine = self._running
         if engine is not None:
-            LOG.info('Stop of the periodic task runner requested')
+            _commands.log_stop()
             engine.submit(self.stop, 'periodic-stop')
 
 

@@ -13,6 +13,6 @@
 """What operators see and do, whichever driver runs the tasks.
 
 Modules: `_commands` is what operators do, `_health` what is wrong and why,
-`_control` the socket that both are reached by, and `_notify` tells the service
-manager.
+`_control` the socket that both are reached by, with `_listener` and `_lines`,
+and `_notify` tells the service manager.
 """

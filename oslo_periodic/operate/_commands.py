@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Sequence
+import contextvars
 import logging
 import os
 import time
@@ -30,6 +31,10 @@ from oslo_periodic.drivers import _engine
 from oslo_periodic import exceptions
 
 LOG = logging.getLogger('oslo_periodic.runner')
+
+#: The process that sent the command, for the log; empty if code called it.
+_sender: contextvars.ContextVar[str]
+_sender = contextvars.ContextVar('sender', default='')
 
 
 def find(
@@ -97,7 +102,7 @@ def pause(task_sets: Sequence[_task_set.TaskSet], task: str) -> list[str]:
     for ref in refs:
         ref.tasks.pause(ref.row)
     names = _full_names(refs)
-    LOG.info('Periodic task %(task)s is paused', {'task': names[0]})
+    _log('Periodic task %(task)s is paused%(sender)s', names[0])
     return names
 
 
@@ -106,16 +111,15 @@ def resume(task_sets: Sequence[_task_set.TaskSet], task: str) -> list[str]:
 
     :param task_sets: the task sets to search.
     :param task: its name, with the name of its class or without.
-    :returns: the full names of the tasks.
+    :returns: the full names of the tasks that were paused.
     :raises RunnerError: as :func:`find` does.
     """
-    refs = find(task_sets, task)
-    for ref in refs:
+    resumed = []
+    for ref in find(task_sets, task):
         if ref.tasks.resume(ref.row):
-            LOG.info(
-                'Periodic task %(task)s is resumed', {'task': ref.full_name}
-            )
-    return _full_names(refs)
+            _log('Periodic task %(task)s is resumed%(sender)s', ref.full_name)
+            resumed.append(ref)
+    return _full_names(resumed)
 
 
 def run(engine: _engine.Engine, task: str) -> list[str]:
@@ -148,8 +152,22 @@ def run(engine: _engine.Engine, task: str) -> list[str]:
         )
     dispatcher.wake.set()
     names = _full_names(accepted)
-    LOG.info('Run of periodic task %(task)s requested', {'task': names[0]})
+    _log('Run of periodic task %(task)s requested%(sender)s', names[0])
     return names
+
+
+def log_stop() -> None:
+    """Log that a stop was requested."""
+    _log('Stop of the periodic task runner requested%(sender)s', '')
+
+
+def _log(message: str, task: str) -> None:
+    """Log what was done, and the process that requested it."""
+    sender = _sender.get()
+    LOG.info(
+        message,
+        {'task': task, 'sender': f' by {sender}' if sender else ''},
+    )
 
 
 def status(
@@ -212,30 +230,47 @@ class Operated(Protocol):
         """Stop, without waiting for it."""
 
 
-def commands(
-    operated: Operated,
-) -> dict[str, Callable[[str | None], object]]:
+#: Called with the task of a request, or None, and its sender for the log.
+_Command = Callable[[str | None, object], object]
+
+
+def commands(operated: Operated) -> dict[str, _Command]:
     """Return the commands of the control socket, by name."""
-
-    def needs(
-        method: Callable[[str], object],
-    ) -> Callable[[str | None], object]:
-        def call(task: str | None) -> object:
-            if task is None:
-                raise exceptions.RunnerError('this command needs a task')
-            return method(task)
-
-        return call
 
     def health(task: str | None) -> object:
         problems = operated.health()
         return {'healthy': not problems, 'problems': problems}
 
     return {
-        'status': lambda task: operated.status(),
-        'health': health,
-        'pause': needs(operated.pause),
-        'resume': needs(operated.resume),
-        'run': needs(operated.run),
-        'stop': lambda task: operated.request_stop(),
+        name: _with_sender(call)
+        for name, call in {
+            'status': lambda task: operated.status(),
+            'health': health,
+            'pause': _with_task(operated.pause),
+            'resume': _with_task(operated.resume),
+            'run': _with_task(operated.run),
+            'stop': lambda task: operated.request_stop(),
+        }.items()
     }
+
+
+def _with_task(
+    method: Callable[[str], object],
+) -> Callable[[str | None], object]:
+    def call(task: str | None) -> object:
+        if task is None:
+            raise exceptions.RunnerError('this command needs a task')
+        return method(task)
+
+    return call
+
+
+def _with_sender(call: Callable[[str | None], object]) -> _Command:
+    def handle(task: str | None, sender: object) -> object:
+        token = _sender.set(str(sender))
+        try:
+            return call(task)
+        finally:
+            _sender.reset(token)
+
+    return handle

@@ -111,7 +111,7 @@ class Operations(abc.ABC):
         """Let a paused task start again.
 
         :param task: its name, with the name of its class or without.
-        :returns: the full names of the resumed tasks.
+        :returns: the full names of the tasks that were paused.
         :raises RunnerError: if there is no such task.
         """
         return _commands.resume(self._task_sets, task)
