@@ -12,7 +12,7 @@
 
 """What operators see and do, whichever driver runs the tasks.
 
-Modules: `_commands` is what operators do, `_health` what is wrong and why,
-`_control` the socket that both are reached by, with `_listener` and `_lines`,
-and `_notify` tells the service manager.
+Modules: `_commands` is what operators do, to the tasks that `_find` finds;
+`_health` what is wrong and why; `_control` the socket that both are reached
+by, with `_listener` and `_lines`; and `_notify` tells the service manager.
 """

@@ -21,14 +21,15 @@ import contextvars
 import logging
 import os
 import time
+from typing import NamedTuple
 from typing import Protocol
 
 from oslo_periodic.core import _report
 from oslo_periodic.core import _schedule
 from oslo_periodic.core import _task_set
-from oslo_periodic.declare import _names
 from oslo_periodic.drivers import _engine
 from oslo_periodic import exceptions
+from oslo_periodic.operate import _find
 
 LOG = logging.getLogger('oslo_periodic.runner')
 
@@ -37,53 +38,17 @@ _sender: contextvars.ContextVar[str]
 _sender = contextvars.ContextVar('sender', default='')
 
 
-def find(
-    task_sets: Sequence[_task_set.TaskSet], task: str
-) -> list[_task_set.Ref]:
-    """Find a task by its name.
+class RunnerStatus(NamedTuple):
+    """The state of a runner itself."""
 
-    :param task_sets: the task sets to search.
-    :param task: its name, with the name of its class or without.
-    :returns: several, if several instances of one class have the task.
-    :raises RunnerError: if there is no such task, the name is ambiguous, or
-        the task is disabled.
-    """
-    found: dict[str, list[_task_set.Ref]] = {}
-    known = []
-    for tasks in task_sets:
-        for name in tasks.task_names():
-            full_name = f'{tasks.class_name}.{name}'
-            known.append(full_name)
-            if task not in (name, full_name):
-                continue
-            refs = found.setdefault(full_name, [])
-            row = tasks.schedule.row(name)
-            if row is not None and not _is_disabled(tasks, row):
-                refs.append(_task_set.Ref(tasks, row))
-    if len(found) == 1:
-        ((full_name, refs),) = found.items()
-        if not refs:
-            raise exceptions.RunnerError(
-                f'the periodic task {full_name} is disabled; its options in '
-                f'[periodic_task:{full_name}] can enable it'
-            )
-        return refs
-    if found:
-        raise exceptions.RunnerError(
-            f'several periodic tasks are named {task}: '
-            f'{" and ".join(sorted(found))}; give the full name of one'
-        )
-    near = _names.nearest(task, known, 0.0)
-    raise exceptions.RunnerError(
-        f'there is no periodic task {task}'
-        + (f'; did you mean {near}?' if near else '')
-    )
-
-
-def _is_disabled(tasks: _task_set.TaskSet, row: int) -> bool:
-    # Not by its activity: the task may be running to its end.
-    held = tasks.schedule.held(row) & _schedule.DISABLED
-    return bool(held) or tasks.schedule.spacing(row) < 0
+    #: The name of its backend.
+    backend: str
+    #: How many workers are busy, and how many there are.
+    workers: tuple[int, int]
+    #: Whether it is stopping.
+    stopping: bool
+    #: Why it is unhealthy; empty if it is healthy.
+    problems: list[str]
 
 
 def _full_names(refs: Sequence[_task_set.Ref]) -> list[str]:
@@ -96,9 +61,9 @@ def pause(task_sets: Sequence[_task_set.TaskSet], task: str) -> list[str]:
     :param task_sets: the task sets to search.
     :param task: its name, with the name of its class or without.
     :returns: the full names of the paused tasks.
-    :raises RunnerError: as :func:`find` does.
+    :raises RunnerError: as :func:`_find.find` does.
     """
-    refs = find(task_sets, task)
+    refs = _find.find(task_sets, task)
     for ref in refs:
         ref.tasks.pause(ref.row)
     names = _full_names(refs)
@@ -112,10 +77,10 @@ def resume(task_sets: Sequence[_task_set.TaskSet], task: str) -> list[str]:
     :param task_sets: the task sets to search.
     :param task: its name, with the name of its class or without.
     :returns: the full names of the tasks that were paused.
-    :raises RunnerError: as :func:`find` does.
+    :raises RunnerError: as :func:`_find.find` does.
     """
     resumed = []
-    for ref in find(task_sets, task):
+    for ref in _find.find(task_sets, task):
         if ref.tasks.resume(ref.row):
             _log('Periodic task %(task)s is resumed%(sender)s', ref.full_name)
             resumed.append(ref)
@@ -128,11 +93,11 @@ def run(engine: _engine.Engine, task: str) -> list[str]:
     :param engine: the engine that runs it.
     :param task: its name, with the name of its class or without.
     :returns: the full names of the tasks that will run.
-    :raises RunnerError: as :func:`find` does, or if the task is running and
-        does not queue another run.
+    :raises RunnerError: as :func:`_find.find` does, or if the task is
+        running and does not queue another run.
     """
     dispatcher = engine.dispatcher
-    refs = find(list(dispatcher.members), task)
+    refs = _find.find(list(dispatcher.members), task)
     now = engine.clock.now()
     accepted = []
     for ref in refs:
@@ -172,38 +137,41 @@ def _log(message: str, task: str) -> None:
 
 def status(
     task_sets: Sequence[_task_set.TaskSet],
-    backend: str,
-    workers: tuple[int, int],
-    problems: list[str],
+    runner: RunnerStatus,
     reason: Callable[[_task_set.Ref], str],
 ) -> dict[str, object]:
     """Describe a runner in the types of JSON.
 
     :param task_sets: the task sets it runs.
-    :param backend: the name of its backend.
-    :param workers: how many are busy, and how many there are.
-    :param problems: why it is unhealthy; empty if it is healthy.
+    :param runner: its own state.
     :param reason: says why a task does not start now.
     """
+    names = _find.names_of_classes(task_sets)
     tasks = []
     for task_set in task_sets:
         now = task_set.clock.now()
         offset = time.time() - now
         for name, state in _report.task_states(task_set, now).items():
             row = task_set.schedule.row(name)
-            why = 'it is disabled'
+            why, paused = 'it is disabled', False
             if row is not None:
                 why = reason(_task_set.Ref(task_set, row))
-            tasks.append({**_report.as_dict(state, offset), 'reason': why})
-    busy, count = workers
+                held = task_set.schedule.held(row)
+                paused = bool(held & _schedule.PAUSED)
+            described = _report.as_dict(state, offset)
+            described['task'] = f'{names[task_set]}.{name}'
+            described['module'] = task_set.owner.__module__
+            tasks.append({**described, 'paused': paused, 'reason': why})
+    busy, count = runner.workers
     return {
         'pid': os.getpid(),
-        'backend': backend,
+        'backend': runner.backend,
         'time': _report.iso_time(time.time()),
         'workers': count,
         'workers_busy': busy,
-        'healthy': not problems,
-        'problems': problems,
+        'stopping': runner.stopping,
+        'healthy': not runner.problems,
+        'problems': runner.problems,
         'tasks': tasks,
     }
 

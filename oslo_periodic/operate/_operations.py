@@ -73,9 +73,12 @@ class Operations(abc.ABC):
             reason = functools.partial(surface.health.reason, now=now)
         return _commands.status(
             self._task_sets,
-            self._backend_name,
-            self.workers,
-            self.health(),
+            _commands.RunnerStatus(
+                self._backend_name,
+                self.workers,
+                engine is not None and engine.dispatcher.stopping,
+                self.health(),
+            ),
             reason,
         )
 
