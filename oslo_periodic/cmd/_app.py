@@ -22,6 +22,7 @@ from cliff import commandmanager
 
 from oslo_periodic.cmd import backends
 from oslo_periodic.cmd import ctl
+from oslo_periodic.cmd import ctl_status
 from oslo_periodic.cmd import list_tasks
 from oslo_periodic.cmd import run
 
@@ -30,7 +31,7 @@ _COMMANDS: dict[str, type[command.Command]] = {
     'backends': backends.ListBackends,
     'list': list_tasks.ListTasks,
     'run': run.RunTasks,
-    'ctl status': ctl.CtlStatus,
+    'ctl status': ctl_status.CtlStatus,
     'ctl health': ctl.CtlHealth,
     'ctl pause': ctl.CtlPause,
     'ctl resume': ctl.CtlResume,

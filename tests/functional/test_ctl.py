@@ -197,6 +197,39 @@ class CtlTestCase(commands.CommandTestCase):
         command.send(signal.SIGHUP)
         command.expect_error('The configuration was reloaded', times)
 
+    def listen(self, serve):
+        """Listen on the socket in place of a service.
+
+        :param serve: called with each connection, in a thread.
+        """
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(self.socket)
+        listener.listen()
+        over = threading.Event()
+
+        def accept():
+            while True:
+                connection, _address = listener.accept()
+                with connection:
+                    if over.is_set():
+                        return
+                    try:
+                        serve(connection)
+                    except OSError:
+                        pass  # The client has gone.
+
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+
+        def end():
+            over.set()
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as last:
+                last.connect(self.socket)
+                thread.join(base.TIMEOUT)
+            listener.close()
+
+        self.addCleanup(end)
+
 
 class TestCtl(testscenarios.WithScenarios, CtlTestCase):
     """An operator's session, on each backend."""
@@ -412,8 +445,7 @@ class TestWhichSocket(CtlTestCase):
         self.write_conf('', control_socket=pattern)
         command = self.run_service('Two')
         command.expect('rare')
-        error = self.fail_ctl('health', '--config-file', self.conf_file)
-        self.assertIn('--socket', error)
+        self.ctl('health')
         (name,) = [
             name
             for name in os.listdir(self.directory)
@@ -432,39 +464,6 @@ class TestNoService(CtlTestCase):
             line = self.fail_ctl(arguments[0], *file, *arguments[1:])
             for text in (self.socket, *expected):
                 self.assertIn(text, line)
-
-    def listen(self, serve):
-        """Listen on the socket in place of a service.
-
-        :param serve: called with each connection, in a thread.
-        """
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listener.bind(self.socket)
-        listener.listen()
-        over = threading.Event()
-
-        def accept():
-            while True:
-                connection, _address = listener.accept()
-                with connection:
-                    if over.is_set():
-                        return
-                    try:
-                        serve(connection)
-                    except OSError:
-                        pass  # The client has gone.
-
-        thread = threading.Thread(target=accept, daemon=True)
-        thread.start()
-
-        def end():
-            over.set()
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as last:
-                last.connect(self.socket)
-                thread.join(base.TIMEOUT)
-            listener.close()
-
-        self.addCleanup(end)
 
     def test_no_socket(self):
         self.check('No such file', 'Check that the service is running')
