@@ -101,9 +101,11 @@ ROOMS = {
         'runner',
     },
     'testing': {'_conformance', 'backends.base'},
+    '__main__': {'cmd'},
     'cmd': {
         'backends',
         'backends.base',
+        'config',
         'declare',
         'exceptions',
         'opts',
