@@ -291,8 +291,15 @@ class TestCtl(testscenarios.WithScenarios, CtlTestCase):
     def test_stop_waits_for_what_runs(self):
         command = self.run_service('Held')
         command.expect('second started')
+        self.ctl('pause', 'first')
         self.ctl('stop')
         self.assertEqual('running', self.tasks()['Held.first']['activity'])
+        status = self.ctl('status', 'first')
+        self.assertIn('| running, paused |', status.stdout)
+        self.assertEqual(
+            'The runner is stopping: no more tasks start\n', status.stderr
+        )
+        self.ctl('health')
         self.write('first', '')
         self.write('second', '')
         self.assertEqual(0, command.wait(), command.stderr)
@@ -330,6 +337,9 @@ class TestStatus(CtlTestCase):
             rows[0][:5],
         )
         self.assertEqual(['Two.rare', '3600', 'idle'], rows[1][:3])
+        # The date follows if midnight is within the hour.
+        self.assertRegex(rows[1][3], r'^in (59 m \d+ s|1 h 0 m)')
+        self.assertRegex(rows[1][7], r'^\d+\.\d s ago')
         self.assertEqual(['Two.often', '0.05', 'paused', ''], rows[2][:4])
         self.assertEqual(['Two.off', '3600', 'disabled'], rows[3][:3])
         out = self.ctl('status', '-f', 'value', '-c', 'Task', 'rare').stdout
