@@ -12,6 +12,7 @@
 
 """Run a service's periodic tasks on the concurrency backend it has chosen.
 
-Importing the package alone loads nothing: the drop-in surface is
-:mod:`oslo_periodic.periodic_task`.
+Importing the package loads none of its modules. Most services need only
+:mod:`oslo_periodic.periodic_task`, which replaces the module of that name of
+oslo.service.
 """

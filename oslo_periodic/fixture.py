@@ -17,9 +17,15 @@ They need the package fixtures: ``pip install 'oslo.periodic[fixtures]'``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+import time
+import weakref
+
 from oslo_periodic import backends
 from oslo_periodic.backends import base
+from oslo_periodic.core import _clock
 from oslo_periodic import periodic_task
+from oslo_periodic import status
 
 try:
     import fixtures
@@ -29,6 +35,10 @@ except ModuleNotFoundError as exc:
         "pip install 'oslo.periodic[fixtures]'",
         name='fixtures',
     ) from exc
+
+
+#: Seconds between two looks at what other threads do.
+_PAUSE = 0.001
 
 
 class ClockFixture(fixtures.Fixture):
@@ -41,6 +51,14 @@ class ClockFixture(fixtures.Fixture):
         manager = Manager(conf)
         clock.advance(60)
         manager.run_periodic_tasks(context)
+
+    The timer of a :class:`~oslo_periodic.runner.PeriodicRunner` follows the
+    clock, too. It sleeps until the test moves the clock to the time at which a
+    task is due::
+
+        clock.advance(60)
+        clock.settle()  # Now the timer has handed out what is due.
+        fixture.wait_for_runs(manager, 'sync', 1)
     """
 
     def __init__(self, start: float = 1000.0, jitter: float = 0.0) -> None:
@@ -53,9 +71,18 @@ class ClockFixture(fixtures.Fixture):
         super().__init__()
         self.time = start
         self.jitter = jitter
+        #: The events that timers wait for, and until when each waits.
+        self._waits: dict[_clock.Event, float] = {}
+        #: The events of timers that have woken and do not wait again yet.
+        self._awake: weakref.WeakSet[_clock.Event] = weakref.WeakSet()
 
     def _setUp(self) -> None:
-        for name, value in (('now', self.now), ('random', self)):
+        for name, value in (
+            ('now', self.now),
+            ('random', self),
+            ('_tick_clock.wait', self.wait),
+            ('_tick_clock.forget', self.forget),
+        ):
             self.useFixture(
                 fixtures.MonkeyPatch(f'{periodic_task.__name__}.{name}', value)
             )
@@ -68,12 +95,85 @@ class ClockFixture(fixtures.Fixture):
         """Return the jitter, instead of :func:`random.random`."""
         return self.jitter
 
+    def wait(self, event: _clock.Event, until: float) -> None:
+        """Wait for an event, or until the test moves the clock; for timers."""
+        self._waits[event] = until
+        self._awake.discard(event)
+        try:
+            # The test may have moved the clock since the timer read it.
+            if self.time < until:
+                event.wait()
+        finally:
+            self._awake.add(event)
+            del self._waits[event]
+
+    def forget(self, event: _clock.Event) -> None:
+        """Note that a timer has ended; for timers."""
+        self._awake.discard(event)
+
     def advance(self, seconds: float) -> None:
-        """Move the clock forward.
+        """Move the clock forward, and wake the timers that wait for it.
 
         :param seconds: how far; a negative number moves it back.
         """
         self.time += seconds
+        for event, until in list(self._waits.items()):
+            if until <= self.time:
+                event.set()
+
+    def settle(self, timeout: float = 10.0) -> None:
+        """Wait until every timer that was woken waits again.
+
+        A timer that waits has handed out all tasks that are due; their runs
+        may not have ended.
+
+        :param timeout: seconds of real time to wait at most.
+        :raises TimeoutError: if a timer does not wait by then.
+        """
+        _wait_until(
+            lambda: (
+                not self._awake
+                and not any(event.is_set() for event in list(self._waits))
+            ),
+            'every timer waits',
+            timeout,
+        )
+
+
+def wait_for_runs(
+    tasks: periodic_task.PeriodicTasks,
+    task: str,
+    runs: int = 1,
+    timeout: float = 10.0,
+) -> status.TaskState:
+    """Wait until a task has run, under any backend.
+
+    :param tasks: the instance of PeriodicTasks.
+    :param task: the name of the task.
+    :param runs: how many of its runs must have ended, in all.
+    :param timeout: seconds of real time to wait at most.
+    :returns: the state of the task.
+    :raises KeyError: if there is no such task.
+    :raises TimeoutError: if it has not run so often by then.
+    """
+    _wait_until(
+        lambda: tasks.periodic_state()[task].runs >= runs,
+        f'{task} has run {runs} times',
+        timeout,
+    )
+    return tasks.periodic_state()[task]
+
+
+def _wait_until(
+    condition: Callable[[], bool], what: str, timeout: float
+) -> None:
+    """Wait for a condition of other threads, green ones included."""
+    deadline = time.monotonic() + timeout
+    backend = backends.get_backend()
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f'After {timeout:g} seconds, not yet: {what}')
+        backend.sleep(_PAUSE)
 
 
 class BackendFixture(fixtures.Fixture):

@@ -149,7 +149,7 @@ class PeriodicRunner(_operations.Operations):
                 self._settings.control_socket, _commands.commands(self)
             )
             engine.start()
-        except (RuntimeError, exceptions.RunnerError) as exc:
+        except (OSError, RuntimeError, exceptions.RunnerError) as exc:
             _close(engine, surface)
             raise exceptions.RunnerError(
                 f'the periodic task runner cannot start: {exc}'

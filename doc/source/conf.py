@@ -24,7 +24,7 @@ copyright = 'OpenStack Foundation'
 
 # -- Options for oslo_config.sphinxconfiggen ----------------------------------
 
-# The sample is no source, so it goes where everything goes that is built.
+# The sample is generated, so it does not belong into the source directory.
 config_generator_config_file = '../config-generator.conf'
 sample_config_basename = '../build/oslo.periodic'
 
@@ -39,7 +39,7 @@ pygments_style = 'native'
 
 # -- Options for openstackdocstheme -------------------------------------------
 
-openstackdocs_repo_name = 'openstack/oslo.periodic'
-openstackdocs_bug_project = 'oslo.periodic'
-openstackdocs_bug_tag = 'doc'
+# No openstackdocs_repo_name and openstackdocs_bug_project: the links that they
+# add to each page would lead nowhere, as nothing is hosted on OpenDev or
+# Launchpad.
 openstackdocs_auto_name = False

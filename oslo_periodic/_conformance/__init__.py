@@ -10,10 +10,13 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The suites of `oslo_periodic.testing`, in pieces.
+"""The suites of `oslo_periodic.testing`.
 
-`_rules` makes a test of a rule. The rules of backends are in `_events`,
-`_pools`, `_waiting`, `_ticks` and `_runner`, those of process pools in
-`_process_rules`; `_calls` is what the worker processes run for these, and
-`_tasks` and `_processes` are what tests share.
+Modules:
+
+- `_rules`: makes a test of a rule;
+- `_events`, `_pools`, `_waiting`, `_ticks`, `_runner`: the rules of backends;
+- `_process_rules`: the rules of process pools;
+- `_calls`: what worker processes run for the latter;
+- `_tasks`, `_processes`: helpers of several suites.
 """

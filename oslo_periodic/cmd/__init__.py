@@ -1,0 +1,20 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The command ``oslo-periodic``, on cliff.
+
+Modules: `main` is the entry point, and `_app` the application. `backends`,
+`list_tasks`, `run`, `ctl` and `ctl_status` are the commands. `_service` makes
+the instance that they work on, `_foreground` runs it, `_targets` finds the
+processes that `ctl` addresses, `_client` talks to one of them, `_tables` and
+`_text` print, and `errors` has the errors that are reported as one line.
+"""

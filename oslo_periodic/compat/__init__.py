@@ -10,4 +10,8 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The names of oslo.service that services and their tests use."""
+"""The private names of oslo.service that services and their tests use.
+
+Modules: `_metaclass` has the attributes of classes, `_attributes` those of
+instances, and `_views` the mappings and the list behind the latter.
+"""

@@ -10,10 +10,15 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What the configuration says, read and applied to a task set.
+"""What the configuration sets, read and applied to a task set.
 
-Modules: `_options` reads the group of oslo.periodic, `_settings` the groups of
-the tasks, `_reload` applies changes to a task set in use, `_groups` follows
-changes of files and warns of typos, and `_sample` lists the options of a class
-for oslo-config-generator.
+Modules:
+
+- `_options`: reads the group of oslo.periodic;
+- `_settings`: reads deferred values and the groups of tasks;
+- `_apply`: fills a task set with the tasks of a class;
+- `_reload`: applies a change to a task set in use;
+- `_groups`: follows changes of files, and warns of typos;
+- `_files`: reads what files set, registered as an option or not;
+- `_sample`: lists the options of a class for oslo-config-generator.
 """

@@ -15,11 +15,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 import logging
 import os
+import types
 
 from oslo_config import cfg
 
+from oslo_periodic.config import _lookup
 from oslo_periodic.config import _options
 from oslo_periodic.core import _settings
 from oslo_periodic.declare import _deferred
@@ -29,6 +32,10 @@ from oslo_periodic import exceptions
 from oslo_periodic import opts
 
 LOG = logging.getLogger('oslo_periodic.periodic_task')
+
+
+#: The options that a group sets which no source has.
+_NOTHING: Mapping[str, object] = types.MappingProxyType({})
 
 
 class SettingsReader:
@@ -58,9 +65,9 @@ class SettingsReader:
         if isinstance(conf, cfg.ConfigOpts):
             self._groups = _Groups(conf)
             self.defaults = _read_defaults(conf, class_name, last)
-        #: Equal settings, so that many tasks share one object.
-        self._shared: dict[_settings.TaskSettings, _settings.TaskSettings]
-        self._shared = {}
+        #: By spacing, the settings of tasks that set nothing else: most
+        #: tasks share one object with others.
+        self._shared: dict[_task.Spacing, _settings.TaskSettings] = {}
 
     @property
     def configurable(self) -> bool:
@@ -76,12 +83,40 @@ class SettingsReader:
         :param spacing: the spacing that its class declares.
         :raises InvalidPeriodicTaskArg: naming a value that is invalid.
         """
-        group: dict[str, object] = {}
+        group = _NOTHING
         if self._groups is not None:
             group = self._groups.read(self._class_name, task.name)
+        if (
+            group is _NOTHING
+            and task.enabled is True
+            and task.policy is _policy.UNSET
+            and type(spacing) in (int, float)
+        ):
+            # Nearly all tasks, at the cost of one look-up.
+            return self._plain(spacing, task.name)
+        return self._read(task, spacing, dict(group))
+
+    def _plain(
+        self, spacing: _task.Spacing, name: str
+    ) -> _settings.TaskSettings:
+        found = self._shared.get(spacing)
+        if found is None:
+            found = self._shared[spacing] = _settings.TaskSettings(
+                _task.normal_spacing(spacing, name), True, self.defaults
+            )
+        return found
+
+    def _read(
+        self,
+        task: _task.Task,
+        spacing: _task.Spacing,
+        group: dict[str, object],
+    ) -> _settings.TaskSettings:
         set_spacing = group.pop('spacing', None)
         if set_spacing is None:
-            set_spacing = resolve(spacing, 'spacing', task.name, self._conf)
+            set_spacing = _lookup.resolve(
+                spacing, 'spacing', task.name, self._conf
+            )
         enabled = group.pop('enabled', None)
         if enabled is None:
             enabled = self._declared_enabled(task)
@@ -93,15 +128,16 @@ class SettingsReader:
                 self.defaults,
             )
             policy = policy if merged == policy else merged
-        settings = _settings.TaskSettings(
+        return _settings.TaskSettings(
             _task.normal_spacing(set_spacing, task.name),
             bool(enabled),
             policy,
         )
-        return self._shared.setdefault(settings, settings)
 
     def _declared_enabled(self, task: _task.Task) -> object:
-        enabled = resolve(task.enabled, 'enabled', task.name, self._conf)
+        enabled = _lookup.resolve(
+            task.enabled, 'enabled', task.name, self._conf
+        )
         if _deferred.is_deferred(task.enabled) and not isinstance(
             enabled, bool
         ):
@@ -184,20 +220,28 @@ class _Groups:
             for section in conf.list_all_sections()
             if section.lower().startswith(prefix)
         }
+        #: Groups that the service or a test has registered.
+        self._registered = {name for name in conf if name.startswith(prefix)}
         # Other sources cannot list what they have.
         self._any = bool(getattr(conf, '_sources', None)) or any(
             f'OS_{prefix}'.upper() in name.upper() for name in os.environ
         )
 
-    def read(self, class_name: str, task_name: str) -> dict[str, object]:
+    def read(self, class_name: str, task_name: str) -> Mapping[str, object]:
         """Return the options that the group of a task sets.
 
         :raises InvalidPeriodicTaskArg: if a value is invalid.
         """
+        if not (self._any or self._sections or self._registered):
+            return _NOTHING
         group = opts.task_group(class_name, task_name)
         conf = self._conf
-        if not (self._any or group.lower() in self._sections or group in conf):
-            return {}
+        if not (
+            self._any
+            or group.lower() in self._sections
+            or group in self._registered
+        ):
+            return _NOTHING
         opts.register_task(conf, class_name, task_name)
         try:
             found = {
@@ -209,47 +253,6 @@ class _Groups:
                 f'Invalid value in the group [{group}]: {exc}'
             ) from exc
         return {k: value for k, value in found.items() if value is not None}
-
-
-def resolve(value: object, argument: str, name: str, conf: object) -> object:
-    """Look up a value if it is deferred.
-
-    :param value: the value as declared.
-    :param argument: the argument it was passed as, for the error.
-    :param name: the task's name, for the error.
-    :param conf: the service's configuration.
-    :returns: the value itself if it is not deferred.
-    :raises InvalidPeriodicTaskArg: if the look-up fails.
-    """
-    if not _deferred.is_deferred(value):
-        return value
-    _deferred.check(value, argument, name)
-    try:
-        return _look_up(value, conf)
-    except exceptions.InvalidPeriodicTaskArg:
-        raise
-    except Exception as exc:
-        raise exceptions.InvalidPeriodicTaskArg(
-            f'The {argument} of the periodic task {name!r} cannot be read '
-            f'from {_deferred.describe(value)}: {type(exc).__name__}: {exc}. '
-            'Is the option registered before the instance is made?'
-        ) from exc
-
-
-def _look_up(value: _deferred.Deferred, conf: object) -> object:
-    if not isinstance(value, str):
-        return value(conf)
-    named = _deferred.option(value)
-    assert named is not None  # noqa: S101 # nosec B101
-    group, option = named
-    if isinstance(conf, cfg.ConfigOpts):
-        found: object = (
-            conf[option] if group == 'DEFAULT' else conf[group][option]
-        )
-        return found
-    holder = conf if group == 'DEFAULT' else getattr(conf, group)
-    found = getattr(holder, option)
-    return found
 
 
 def _phase(host: str, full_name: str, spacing: float) -> float:

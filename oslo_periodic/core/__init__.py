@@ -12,9 +12,15 @@
 
 """When tasks are due, and what became of their runs.
 
-Nothing here knows `PeriodicTasks`, oslo.config or a backend. Modules:
-`_schedule` decides when each row is due, over the `_due_queue`; `_history`
-records runs, and `_report` describes all of it; `_task_set` holds everything
-kept for one instance; `_pickling` takes that to a copy or a worker process;
-`_thread_ref` finds the stack of another thread.
+Nothing here imports `PeriodicTasks`, oslo.config or a backend. Modules:
+
+- `_task_set`: everything kept for one instance, and the life cycle of a run;
+  its base class in `_registry` has the tasks, their settings and pickling;
+- `_schedule`: when each row is due, over the `_due_queue`;
+- `_settings`: the settings of one task, resolved from all sources;
+- `_history`: what became of the runs of each task;
+- `_report`: the states of tasks, made from all of the above;
+- `_clock`: the time, and how to wait;
+- `_thread_ref`: the stack of another thread;
+- `_pickling`: a schedule in a copy or a worker process.
 """

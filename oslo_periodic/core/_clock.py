@@ -27,6 +27,12 @@ from typing import Protocol
 class Event(Protocol):
     """What a clock can wait on, such as :class:`threading.Event`."""
 
+    def set(self) -> None:
+        """Set the event, and wake the threads that wait for it."""
+
+    def is_set(self) -> bool:
+        """Say whether the event is set."""
+
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the event is set.
 
@@ -63,6 +69,9 @@ class Clock:
         seconds = until - self.now()
         if seconds > 0:
             event.wait(seconds)
+
+    def forget(self, event: Event) -> None:
+        """Note that the timer which waited for an event has ended."""
 
 
 def nearest_boundary(
@@ -112,18 +121,9 @@ class NamedClock(Clock):
         """
         self.__module__ = module
         self._name = name
-        self._now = now
-        self._nearest = nearest
-
-    def now(self) -> float:
-        """Return the time in seconds."""
-        return self._now()
-
-    def nearest_boundary(
-        self, last_run: float | None, spacing: float
-    ) -> float:
-        """Return the last point of a grid that is not in the future."""
-        return self._nearest(last_run, spacing)
+        # Attributes, as every due task calls both: a method costs a call.
+        self.now = now  # type: ignore[method-assign]
+        self.nearest_boundary = nearest  # type: ignore[assignment,method-assign]
 
     def __reduce__(self) -> str:
         return self._name

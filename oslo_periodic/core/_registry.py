@@ -226,6 +226,8 @@ def _in_worker(
 def _flags(policy: _policy.Policy) -> int:
     """Return the properties of a row that follow from its policies."""
     flags = 0
+    if policy is _policy.DEFAULT:
+        return flags
     if policy.missed is status.Missed.RUN_ONCE:
         flags |= _schedule.RUN_ONCE
     if policy.overlap is status.Overlap.QUEUE:

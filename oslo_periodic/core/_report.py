@@ -183,6 +183,13 @@ def as_dict(state: status.TaskState, offset: float) -> dict[str, Any]:
 
 
 def iso_time(seconds: float) -> str:
-    """Return a time since the epoch in ISO 8601 format, in UTC."""
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    """Return a time since the epoch in ISO 8601 format, in UTC.
+
+    A time after the year 9999, which some use for "never", is the last moment
+    of that year.
+    """
+    try:
+        moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    except (ValueError, OverflowError, OSError):
+        moment = datetime.datetime.max.replace(tzinfo=datetime.UTC)
     return moment.isoformat(timespec='milliseconds')

@@ -21,8 +21,8 @@ pass the time in::
     ... the task ...
     finish(row, ...)      RUNNING -> QUEUED, or IDLE, or READY again
 
-A task is a row, numbered in the order of registration, and the schedule is a
-few columns, which keeps 1,000,000 tasks small. All drivers of an instance
+A task is a row, and the schedule is a few columns, which keeps 1,000,000 tasks
+small. All drivers of an instance
 share the READY rows, so a tick that is cut short, or a slow one in another
 thread, delays no other driver.
 
@@ -37,6 +37,7 @@ from __future__ import annotations
 
 import array
 from collections.abc import Callable
+from collections.abc import Iterable
 import math
 import threading
 from typing import Protocol
@@ -95,13 +96,16 @@ class Schedule:
     __slots__ = (
         '_active',
         '_flags',
+        '_free',
         '_functions',
         '_held',
+        '_last_order',
         '_last_run',
         '_listener',
         '_lock',
         '_names',
         '_new_ready',
+        '_order',
         '_place',
         '_queue',
         '_ready',
@@ -123,6 +127,12 @@ class Schedule:
         self._last_run = array.array('d')
         self._place = bytearray()
         self._flags = bytearray()
+        #: The sequence number of the registration, once a row was reused;
+        #: until then rows are in that order themselves.
+        self._order: array.array[int] | None = None
+        self._last_order = 0
+        #: Rows of removed tasks, for new ones.
+        self._free: list[int] = []
         #: By row, the reasons to hold it; a row that is not held has none.
         self._held: dict[int, int] = {}
         self._ready: set[int] = set()
@@ -175,25 +185,57 @@ class Schedule:
                 if row is not None and held:
                     self._held[row] = held
             if row is None:
-                row = len(self._names)
-                self._names.append(name)
-                self._functions.append(function)
-                self._spacing.append(spacing)
-                self._last_run.append(last_run)
-                self._place.append(IDLE)
-                self._flags.append(flags)
+                row = self._new_row(name, function, spacing, last_run, flags)
                 if held:
                     self._held[row] = held
+                self._enqueue(row)
             else:
                 self._functions[row] = function
                 self._spacing[row] = spacing
                 self._last_run[row] = last_run
                 self._flags[row] = flags
+                self._relocate(row)
             # Last, so that a name is never there before its columns.
             self._rows[name] = row
-            self._relocate(row)
-        self._notify(row)
+        if self._listener is not None:
+            self._notify(row)
         return row
+
+    def _new_row(
+        self,
+        name: str,
+        function: Function,
+        spacing: float,
+        last_run: float,
+        flags: int,
+    ) -> int:
+        """Fill the columns of a new row, which is IDLE."""
+        if self._free:
+            row = self._free.pop()
+            if self._order is None:
+                self._order = array.array('q', range(len(self._names)))
+                self._last_order = len(self._names) - 1
+            self._order[row] = self._next_order()
+            self._names[row] = name
+            self._functions[row] = function
+            self._spacing[row] = spacing
+            self._last_run[row] = last_run
+            self._flags[row] = flags
+            return row
+        row = len(self._names)
+        self._names.append(name)
+        self._functions.append(function)
+        self._spacing.append(spacing)
+        self._last_run.append(last_run)
+        self._place.append(IDLE)
+        self._flags.append(flags)
+        if self._order is not None:
+            self._order.append(self._next_order())
+        return row
+
+    def _next_order(self) -> int:
+        self._last_order += 1
+        return self._last_order
 
     def remove(self, name: str) -> int:
         """Remove a row; if it is running, that run is its last.
@@ -212,6 +254,7 @@ class Schedule:
             else:
                 self._detach(row)
                 self._place[row] = IDLE
+                self._free.append(row)
         return row
 
     # What a row is.
@@ -249,6 +292,15 @@ class Schedule:
         last_run = self._last_run[row]
         return None if last_run != last_run else last_run
 
+    def timing(self, row: int) -> tuple[float | None, float, int]:
+        """Return the last run, the spacing and the properties of a row."""
+        last_run = self._last_run[row]
+        return (
+            None if last_run != last_run else last_run,
+            self._spacing[row],
+            self._flags[row],
+        )
+
     def flag(self, row: int, flag: int) -> bool:
         """Say whether a row has a property."""
         return bool(self._flags[row] & flag)
@@ -281,7 +333,7 @@ class Schedule:
         return -math.inf if last_run != last_run else last_run + spacing
 
     def unfinished(self) -> list[int]:
-        """Return the rows that are ready, taken or running, ascending."""
+        """Return the rows that are ready, taken or running."""
         return sorted(self._ready | self._active)  # Atomic, as above.
 
     # Changes from outside.
@@ -442,11 +494,20 @@ class Schedule:
         """Make rows that are due ready.
 
         :param now: the current time.
-        :returns: all ready rows, ascending.
+        :returns: all ready rows, in the order of registration.
         """
         with self._lock:
             self._move_due(now)
-            return sorted(self._ready)
+            return self._in_order(self._ready)
+
+    def _in_order(self, rows: Iterable[int]) -> list[int]:
+        if self._order is None:
+            return sorted(rows)
+        return sorted(rows, key=self._order.__getitem__)
+
+    def order(self, row: int) -> int:
+        """Return a number that grows in the order of registration."""
+        return row if self._order is None else self._order[row]
 
     def collect_more(self, now: float) -> list[int]:
         """Make rows that are due ready.
@@ -513,7 +574,7 @@ class Schedule:
             again = row in self._requested_while_running
             self._requested_while_running.discard(row)
             if self._functions[row] is None:
-                del self._removed[self._names[row]]
+                self._release(row)
             elif again or row in self._requested:
                 self._requested.add(row)
                 self._make_ready(row)
@@ -534,7 +595,7 @@ class Schedule:
             if function is None:
                 self._place[row] = IDLE
                 self._active.discard(row)
-                del self._removed[self._names[row]]
+                self._release(row)
                 return None
             self._place[row] = RUNNING
             self._last_run[row] = boundary
@@ -544,7 +605,7 @@ class Schedule:
 
     def finish(
         self, row: int, started: float, ended: float, boundary: float
-    ) -> int:
+    ) -> int | None:
         """Put back a row whose run has ended.
 
         A run longer than the spacing has missed boundaries. They are skipped,
@@ -555,7 +616,8 @@ class Schedule:
         :param started: when the run started.
         :param ended: when it ended.
         :param boundary: as passed to :meth:`begin`.
-        :returns: how many boundaries were skipped.
+        :returns: how many boundaries were skipped; None if the row was
+            removed during the run.
         """
         missed = 0
         with self._lock:
@@ -572,8 +634,8 @@ class Schedule:
             self._place[row] = IDLE
             self._active.discard(row)
             if self._functions[row] is None:
-                self._removed.pop(self._names[row], None)
-                return 0
+                self._release(row)
+                return None
             if row in self._requested_while_running:
                 self._requested_while_running.discard(row)
                 self._requested.add(row)
@@ -634,6 +696,11 @@ class Schedule:
         self._ready.discard(row)
         if self._place[row] == QUEUED:
             self._stale += 1
+
+    def _release(self, row: int) -> None:
+        """Release a removed row whose run has ended."""
+        del self._removed[self._names[row]]
+        self._free.append(row)
 
     def _forget_request(self, row: int) -> None:
         self._requested.discard(row)

@@ -96,8 +96,8 @@ class TaskSet(_registry.Registry):
                 {'full_task_name': ref.full_name, 'note': note},
             )
         schedule = self.schedule
-        last_run, spacing = schedule.last_run(row), schedule.spacing(row)
-        if last_run is None or not schedule.flag(row, _schedule.FIXED_PHASE):
+        last_run, spacing, flags = schedule.timing(row)
+        if last_run is None or not flags & _schedule.FIXED_PHASE:
             boundary = self.clock.nearest_boundary(last_run, spacing)
         else:
             # Jitter would move the phase.
@@ -136,10 +136,11 @@ class TaskSet(_registry.Registry):
         """
         row, started = begun.row, begun.started
         ended = self.clock.now()
-        history, schedule = self.history, self.schedule
+        history = self.history
+        schedule = self.schedule
         history.running.pop(row, None)
         missed = schedule.finish(row, started, ended, begun.boundary)
-        if schedule.function(row) is None:
+        if missed is None:
             return  # The task was removed during the run.
         history.note_end(begun, ended, outcome, error)
         if missed:

@@ -12,8 +12,12 @@
 
 """What a class declares: tasks, policies, deferred values, and inheritance.
 
-Nothing here knows an instance, a clock or a configuration. Modules: `_task` is
-the frozen description of a task, `_policy` how a task is run, `_deferred` the
-values that are looked up when an instance is made, and `_collection` the tasks
-of a class with what it inherits.
+Nothing here uses an instance, a clock or a configuration. Modules:
+
+- `_task`: the frozen description of a task, and the checks of its arguments;
+- `_attributes`: the attributes that the decorator writes on a function;
+- `_policy`: how a task is run;
+- `_deferred`: values that are looked up when an instance is made;
+- `_collection`: the tasks of a class, its own and inherited ones;
+- `_names`: the known name that a mistyped one resembles most.
 """

@@ -76,16 +76,17 @@ def read(function: Any, name: str | None = None) -> _task.Task:  # noqa: ANN401
     """
     if name is None:
         name = str(function._periodic_name)
+    # Positional, which takes half the time: a class may have many tasks.
     return _task.Task(
-        name=name,
-        function=function,
-        spacing=_task.declared_spacing(
+        name,
+        function,
+        _task.declared_spacing(
             getattr(function, '_periodic_spacing', 0), name
         ),
-        enabled=getattr(function, '_periodic_enabled', True),
-        external_ok=getattr(function, '_periodic_external_ok', False),
-        immediate=getattr(function, '_periodic_last_run', 0) is None,
-        policy=getattr(function, '_periodic_policy', _policy.UNSET),
+        getattr(function, '_periodic_enabled', True),
+        getattr(function, '_periodic_external_ok', False),
+        getattr(function, '_periodic_last_run', 0) is None,
+        getattr(function, '_periodic_policy', _policy.UNSET),
     )
 
 

@@ -109,9 +109,12 @@ class Collection:
                 if attribute in seen:
                     continue
                 seen.add(attribute)
-                if _attributes.is_decorated(value):
+                if (
+                    _attributes.is_decorated(value)
+                    and value._periodic_name not in listed
+                ):
                     task = _attributes.read(value)
-                    if task.name not in listed and _task.why_inactive(task):
+                    if _task.why_inactive(task):
                         found.setdefault(task.name, task)
         return list(found.values())
 
@@ -192,22 +195,23 @@ def collect(cls: type) -> Collection:
     seen = set()
     known: dict[str, _task.Function] = {}
     changed = {}
-    for found, spacing in _candidates(cls):
-        key = (found.attribute, None if found.attribute else found.task.name)
+    for found, spacing in _candidates(cls, collection.attributes):
+        key = found.attribute or (found.task.name,)
         if key in seen:
             continue
         seen.add(key)
-        resolved = _resolve(cls, found)
+        resolved = found if found.definer is cls else _resolve(cls, found)
         if resolved is None:
             continue
         task = resolved.task
         if resolved is not found or spacing is None:
             if not is_active(task):
                 continue
-            _check_callable(task, cls)
+            if not callable(task.function):
+                raise _not_callable(task, cls)
         elif spacing != task.spacing:
             changed[task.name] = spacing
-        if is_new(task, known):
+        if task.name not in known or is_new(task, known):
             known[task.name] = task.function
             collection.add(resolved)
     if changed:
@@ -215,14 +219,19 @@ def collect(cls: type) -> Collection:
     return collection
 
 
-def _candidates(cls: type) -> Iterator[tuple[Found, _task.Spacing | None]]:
+def _candidates(
+    cls: type, attributes: Mapping[str, _task.Function]
+) -> Iterator[tuple[Found, _task.Spacing | None]]:
     """Yield the tasks of the bases and of the class itself, in their order.
 
     A task that a base has collected comes with its spacing there.
+
+    :param cls: the class.
+    :param attributes: its own tasks.
     """
     homes = {
         id(function): (attribute, definer)
-        for definer in reversed(cls.__mro__)
+        for definer in reversed(cls.__mro__[1:])
         for attribute, function in own(definer).items()
     }
     for base in cls.__bases__:
@@ -236,12 +245,14 @@ def _candidates(cls: type) -> Iterator[tuple[Found, _task.Spacing | None]]:
                 yield found, inherited.spacing_of(task)
         else:
             for ancestor in reversed(base.__mro__):
-                yield from _own_found(ancestor)
-    yield from _own_found(cls)
+                yield from _own_found(ancestor, own(ancestor))
+    yield from _own_found(cls, attributes)
 
 
-def _own_found(cls: type) -> Iterator[tuple[Found, None]]:
-    for attribute, function in own(cls).items():
+def _own_found(
+    cls: type, attributes: Mapping[str, _task.Function]
+) -> Iterator[tuple[Found, None]]:
+    for attribute, function in attributes.items():
         yield Found(_attributes.read(function), attribute, cls), None
 
 
@@ -269,10 +280,11 @@ def _resolve(cls: type, found: Found) -> Found | None:
     return None
 
 
-def _check_callable(task: _task.Task, cls: type) -> None:
-    if not callable(task.function):
-        raise exceptions.InvalidPeriodicTaskArg(
-            f'The periodic task {task.name!r} of {cls.__qualname__} is '
-            f'{task.function!r}, which cannot be called: put the decorator '
-            'outermost, on a plain function.'
-        )
+def _not_callable(
+    task: _task.Task, cls: type
+) -> exceptions.InvalidPeriodicTaskArg:
+    return exceptions.InvalidPeriodicTaskArg(
+        f'The periodic task {task.name!r} of {cls.__qualname__} is '
+        f'{task.function!r}, which cannot be called: put the decorator '
+        'outermost, on a plain function.'
+    )

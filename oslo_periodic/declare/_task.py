@@ -29,6 +29,9 @@ from oslo_periodic import exceptions
 #: Seconds; what a spacing of 0 means, and the longest idle time of a tick.
 DEFAULT_INTERVAL = 60.0
 
+#: Seconds; a shorter spacing would keep a CPU busy with scheduling.
+LEAST_SPACING = 0.001
+
 #: The arguments of the decorator.
 _ARGUMENTS = (
     'enabled',
@@ -38,6 +41,10 @@ _ARGUMENTS = (
     'spacing',
     *_policy.DeclaredPolicy._fields,
 )
+
+_NUMBERS = frozenset({int, float})
+#: The flags of the code of async functions.
+_ASYNC = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 #: Called with the PeriodicTasks instance and the context.
 Function = Callable[..., object]
@@ -118,7 +125,10 @@ def declared_spacing(spacing: object, name: str) -> Spacing:
     :param name: the task's name, for the text of the error.
     :raises InvalidPeriodicTaskArg: if it is none of them.
     """
-    if type(spacing) not in (int, float) and _deferred.is_deferred(spacing):
+    # Nearly all spacings, first: a class may have many tasks.
+    if type(spacing) in _NUMBERS and LEAST_SPACING <= spacing < 1e300:  # type: ignore[operator]
+        return spacing  # type: ignore[return-value]
+    if _deferred.is_deferred(spacing):
         _deferred.check(spacing, 'spacing', name)
         return spacing
     return normal_spacing(spacing, name)
@@ -131,16 +141,20 @@ def normal_spacing(spacing: object, name: str) -> float:
     :param name: the task's name, for the text of the error.
     :raises InvalidPeriodicTaskArg: if it is not a finite number.
     """
-    # Nearly all spacings, at the cost of one comparison.
-    if isinstance(spacing, int | float) and type(spacing) is not bool:
-        if -1e300 < spacing < 1e300:
-            return spacing or DEFAULT_INTERVAL
     seconds = _policy.as_seconds(spacing)
+    if isinstance(spacing, int) and seconds is not None and seconds == spacing:
+        seconds = spacing  # An int stays one: services and tests print it.
     if seconds is None or not math.isfinite(seconds):
         raise exceptions.InvalidPeriodicTaskArg(
             f'The spacing of the periodic task {name!r} must be a finite '
             f'number of seconds, not {spacing!r}; a negative one disables '
             'the task.'
+        )
+    if 0 < seconds < LEAST_SPACING:
+        raise exceptions.InvalidPeriodicTaskArg(
+            f'The spacing of the periodic task {name!r} is {spacing!r} '
+            f'seconds, and the least is {LEAST_SPACING} seconds: a task that '
+            'has to run more often should be a thread with a loop.'
         )
     return seconds or DEFAULT_INTERVAL
 
@@ -179,7 +193,7 @@ def describe(
         enabled=enabled,
         external_ok=external_process_ok,
         immediate=run_immediately,
-        policy=_policy.declare(name, **policy),
+        policy=_policy.declare(name, **policy) if policy else _policy.UNSET,
     )
 
 
@@ -193,6 +207,9 @@ def _hint(function: object) -> str:
 
 def _check_not_async(function: Function) -> None:
     plain = getattr(function, '__func__', function)
+    code = getattr(plain, '__code__', None)
+    if code is not None and not code.co_flags & _ASYNC:
+        return
     if inspect.iscoroutinefunction(plain) or inspect.isasyncgenfunction(plain):
         raise exceptions.InvalidPeriodicTaskArg(
             f'The periodic task {where(function)} is an async function, and '

@@ -10,22 +10,33 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Who runs what is due: the parallel tick and the runner.
+"""Run the tasks that are due: the serial tick, the parallel tick, the runner.
 
-A PeriodicRunner works like this::
+Each driver takes a ready task, begins its run, calls the function and
+finishes the run, through the methods of the task set. A PeriodicRunner works
+like this::
 
-    the timer, one call of a pool                      the workers, a pool
-      cycle -----------------------------------------------------------+
-      |  schedules: what has become due  -> waiting, by due time       |
-      |  while a worker is free: start the first  --- submit --->   execute
-      |  runs over their timeout: log the stack, end them              |
-      |  sleep until something is due, or the wake event               |
-      +<----- wake, if its next run is sooner than planned --------- ended
-                                                         |
-                                                         +-> the next that
-                                                             waits starts
+    the timer, one call of a pool                     the workers, a pool
 
-Modules: `_parallel` is the parallel tick, `_dispatch` the cycle of a runner's
-timer and the hand-out, `_execution` one run and how it is ended, and `_engine`
-everything that exists from a runner's start to its stop.
+    cycle: line up due tasks, by due time
+      |    while a worker is free, take the first  --- submit --->  execute
+      |    end runs over their timeouts                                |
+      |    wait for the next due time, or for the wake event           v
+      +--> next cycle                                                ended
+             ^                                                         |
+             |    a run is due before the next cycle                   |
+             +--- wake event <-----------------------------------------+
+                                               take the next task <----+
+
+Modules:
+
+- `_serial`: the serial tick;
+- `_parallel`: the parallel tick;
+- `_processes`: how the parallel tick and the runner run tasks in processes;
+- `_engine`: what exists from the start of a runner to its stop;
+- `_dispatch`: the cycle of its timer, and the hand-out to workers;
+- `_execution`: one run, and how it is ended from outside; `_in_thread` and
+  `_in_process` are its two kinds;
+- `_timeouts`: the deadlines of runs;
+- `_stopping`: the wait for runs at a stop, and the end of those that remain.
 """

@@ -34,16 +34,12 @@ from oslo_periodic.core import _task_set
 from oslo_periodic.declare import _task
 from oslo_periodic.drivers import _execution
 from oslo_periodic.drivers import _in_thread
+from oslo_periodic.drivers import _retries
 from oslo_periodic.drivers import _timeouts
 from oslo_periodic import exceptions
 from oslo_periodic import status
 
 LOG = logging.getLogger('oslo_periodic.runner')
-
-#: Seconds before retrying a failed worker start: first and longest delay.
-_FIRST_RETRY, _LAST_RETRY = 1.0, 60.0
-#: After so many tries the delay is the longest; bounds a power of two.
-_MOST_DOUBLINGS = 10
 
 
 class Dispatcher:
@@ -83,8 +79,10 @@ class Dispatcher:
         self.next_cycle_at, self.last_cycle_at = math.inf, self.clock.now()
         #: An error of the runner itself, not of a task.
         self.failure: BaseException | None = None
-        #: Why no worker could be started for a task; it is retried later.
-        self.retrying: dict[_task_set.Ref, str] = {}
+        #: Why the tasks of an instance cannot be scheduled.
+        self.broken: dict[_task_set.TaskSet, str] = {}
+        #: The tasks for which no worker could be started.
+        self.retries = _retries.Retries()
         self._timeouts = _timeouts.Timeouts(self.runs)
         self._context = context
         self._backend = backend
@@ -94,8 +92,6 @@ class Dispatcher:
         self._counter = itertools.count()
         #: Ready tasks by due time; some may not be ready any more.
         self._waiting: list[tuple[float, int, _task_set.Ref]] = []
-        self._retries: list[tuple[float, int, _task_set.Ref]] = []
-        self._tries: dict[_task_set.Ref, int] = {}
 
     def _make_pool(self, workers: int) -> futures.Executor:
         return self._backend.named_worker_pool(workers, _execution.THREAD_NAME)
@@ -143,31 +139,53 @@ class Dispatcher:
         """Hand out due tasks, end overdue runs, and plan the next cycle."""
         self.next_cycle_at = math.inf
         now = self.last_cycle_at = self.clock.now()
-        while self._retries and self._retries[0][0] <= now:
-            ref = heapq.heappop(self._retries)[2]
-            self.retry(ref, now)
+        for ref in self.retries.take_due(now):
+            self._put(ref, now)
         for member in self.members.values():
-            member.apply_external()
-            for row in member.tasks.schedule.collect_new(now):
-                ref = _task_set.Ref(member.tasks, row)
-                if ref not in self.retrying:
-                    self._put(ref, now)
+            try:
+                self._line_up(member, now)
+            except Exception as exc:
+                self._report_broken(member.tasks, exc)
+            else:
+                self.broken.pop(member.tasks, None)
         self._hand_out(now)
         self._timeouts.end_overdue(now)
         self.next_cycle_at = self._plan(now)
+
+    def _line_up(self, member: _execution.Member, now: float) -> None:
+        """Line up the tasks of an instance that have become due."""
+        tasks = member.tasks
+        try:
+            member.apply_external()
+        finally:
+            for row in tasks.schedule.collect_new(now):
+                ref = _task_set.Ref(tasks, row)
+                if ref not in self.retries.errors:
+                    self._put(ref, now)
+
+    def _report_broken(self, tasks: _task_set.TaskSet, exc: Exception) -> None:
+        """Log once that an instance is broken; the others run on."""
+        error = f'{type(exc).__name__}: {exc}'
+        if self.broken.get(tasks) != error:
+            LOG.error(
+                'The periodic tasks of %(class)s cannot be scheduled: '
+                '%(error)s',
+                {'class': tasks.class_name, 'error': error},
+                exc_info=exc,
+            )
+        self.broken[tasks] = error
 
     def _plan(self, now: float) -> float:
         until = _task.DEFAULT_INTERVAL
         for tasks in self.members:
             until = tasks.schedule.until_due(now, until)
-        at = now + until
-        if self._retries:
-            at = min(at, self._retries[0][0])
-        return min(at, self._timeouts.next_deadline)
+        return min(
+            now + until, self.retries.next_at, self._timeouts.next_deadline
+        )
 
     def retry(self, ref: _task_set.Ref, now: float) -> None:
         """Try now to start a task for which no worker could be started."""
-        if self.retrying.pop(ref, None) is not None:
+        if self.retries.take(ref):
             self._put(ref, now)
 
     def _put(self, ref: _task_set.Ref, now: float) -> None:
@@ -225,32 +243,24 @@ class Dispatcher:
         self, run: _execution.Execution, error: BaseException
     ) -> None:
         """Put back a task for which no worker could be started."""
-        tries = self._tries.get(run.ref, 0)
-        doubled = _FIRST_RETRY * 2 ** min(tries, _MOST_DOUBLINGS)
-        seconds = min(doubled, _LAST_RETRY)
-        at = self.clock.now() + seconds
-        self._tries[run.ref] = tries + 1
-        self.retrying[run.ref] = f'{type(error).__name__}: {error}'
+        now = self.clock.now()
+        seconds = self.retries.add(run.ref, error, now)
         run.ref.tasks.requeue(run.ref)
         if self.stopping:
             return
-        with self._lock:
-            item = (at, next(self._counter), run.ref)
-            heapq.heappush(self._retries, item)
         LOG.error(
             'No worker can be started for %(task)s; retrying in %(seconds)g '
             'seconds: %(error)s',
             {'task': run.full_name, 'seconds': seconds, 'error': error},
         )
-        self.due_changed(at)
+        self.due_changed(now + seconds)
 
     # In the workers.
 
     def _execute(self, run: _execution.Execution) -> None:
         try:
             run.execute()
-            self._tries.pop(run.ref, None)
-            self.retrying.pop(run.ref, None)
+            self.retries.forget(run.ref)
         except exceptions.WorkerStartError as exc:
             self._retry_later(run, exc)
         except BaseException as exc:

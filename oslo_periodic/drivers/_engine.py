@@ -156,6 +156,8 @@ class Engine:
                     self.clock.wait(dispatcher.wake, dispatcher.next_cycle_at)
         except BaseException as exc:
             self.fail(exc)
+        finally:
+            self.clock.forget(dispatcher.wake)
 
 
 def needs_process(tasks: _task_set.TaskSet) -> str | None:

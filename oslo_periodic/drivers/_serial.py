@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import bisect
 import logging
-import operator
 import sys
 
 from oslo_periodic.backends import base
@@ -49,7 +48,7 @@ def run_due(
     schedule = tasks.schedule
     thread = _thread_ref.ThreadRef()
     current_time = now()
-    # Descending: a list pops at its end.
+    # Reversed: a list pops at its end.
     pending = schedule.collect(current_time)[::-1]
     while pending:
         row = pending.pop()
@@ -63,8 +62,10 @@ def run_due(
         # As in the reference, a task that becomes due during the tick runs
         # in it if its turn is still to come.
         for due in schedule.collect_more(current_time):
-            if due > row:
-                bisect.insort(pending, due, key=operator.neg)
+            if schedule.order(due) > schedule.order(row):
+                bisect.insort(
+                    pending, due, key=lambda row: -schedule.order(row)
+                )
 
 
 def _run(

@@ -10,9 +10,15 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What operators see and do, whichever driver runs the tasks.
+"""What operators see and do.
 
-Modules: `_commands` is what operators do, to the tasks that `_find` finds;
-`_health` what is wrong and why; `_control` the socket that both are reached
-by, with `_listener` and `_lines`; and `_notify` tells the service manager.
+Modules:
+
+- `_commands`: pause, resume, run and describe tasks;
+- `_find`: the tasks that an operator names;
+- `_operations`: the commands as methods of a runner;
+- `_health`: whether the tasks are healthy, and the reasons if not;
+- `_control`: the control socket, with `_listener`, its file, and `_lines`;
+- `_notify`: messages to the service manager;
+- `_surface`: the monitor, and what else runs for operators beside a runner.
 """

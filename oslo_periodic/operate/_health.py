@@ -112,6 +112,11 @@ class Health:
                 f'has failed: {type(failure).__name__}: {failure}',
                 True,
             )
+        for tasks, error in list(dispatcher.broken.items()):
+            yield Problem(
+                f'The instance of {tasks.class_name}',
+                f'cannot be scheduled: {error}',
+            )
         if dispatcher.stopping:
             return
         expected = dispatcher.next_cycle_at
@@ -194,7 +199,7 @@ class Health:
     def _why_waiting(self, ref: _task_set.Ref, now: float) -> str:
         if self._dispatcher.stopping:
             return 'the runner is stopping and starts no more tasks'
-        error = self._dispatcher.retrying.get(ref)
+        error = self._dispatcher.retries.errors.get(ref)
         if error is not None:
             return f'no worker could be started for it: {error}'
         runs = list(self._dispatcher.runs)

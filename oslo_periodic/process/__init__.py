@@ -10,19 +10,20 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The spawn pool: runs the tasks of a tick in processes of their own.
+"""The spawn pool: runs tasks in processes of their own.
 
-A worker is a fresh interpreter (spawn, never fork: a fork would inherit the
-locks that other threads hold). It has three channels; the parent waits for
-the last two of all workers with one poll::
+A worker is a new interpreter (spawn; a fork would inherit the locks that
+other threads hold). It has three channels. The parent waits with one poll for
+the last two of all workers::
 
     parent                                                     worker
       |  socket   ---- command, and the memory file of a tick -->  |
       |  pipe     <--- began, log, ended, load failed -----------  |
-      |  pidfd    <--- its exit, whatever the reason ------------  |
+      |  pidfd    <--- the exit of the process ------------------  |
 
-    and one pipe for all workers, to which nothing is ever written: when the
-    parent has ended, the kernel kills the processes that hold its read end.
+One more pipe, the lifeline, belongs to all workers; nothing is written to it.
+When the parent has ended, the kernel kills the processes that hold its read
+end.
 
 A tick pickles the instance and the context once, into a memory file. Then
 each worker gets one task at a time::
@@ -36,21 +37,25 @@ each worker gets one task at a time::
     ... the next task ...
     forget             --> drops the file; the worker stays warm
 
-What can go wrong, and what follows:
+Failures:
 
-- a worker dies before ``began``: the task goes to another worker; five such
-  deaths in a row end the tick (`WorkerStartError`);
-- a worker dies after that: its task alone has failed (`WorkerDied`);
-- a task exceeds its timeout: the worker gets SIGTERM, on which it writes down
-  its stack, and SIGKILL a second later (`TaskTimeout`);
-- a worker cannot load the instance: the tick raises `WorkerStartError`, and
+- A worker dies before ``began``: the task goes to another worker. Five such
+  deaths in a row end the tick (`WorkerStartError`).
+- A worker dies after ``began``: only its task has failed (`WorkerDied`).
+- A task exceeds its timeout: the worker gets SIGTERM, on which it writes its
+  stack to a file, and SIGKILL one second later (`TaskTimeout`).
+- A worker cannot load the instance: the tick raises `WorkerStartError`, and
   tasks that did not begin stay due.
 
 The protocol between the drivers and a pool is public: see
-`oslo_periodic.backends.base`. `_payload` implements its payload, for pools of
-any kind. The spawn pool is `_pool`, which runs a tick (`_tick`, `_poller`) on
-the workers of this process (`_workers`, `_worker`). `_child` is the worker
-process. Both sides share `_wire` (messages and pickles), `_conf` (how a
-ConfigOpts travels), `_logs` (how log records do) and `_main` (where the main
-program is).
+`oslo_periodic.backends.base`. Modules:
+
+- `_pool`: the pool, as one user sees it;
+- `_tick`: one run of calls on workers; `_poller` waits for their reports;
+- `_workers`: the workers of this process; `_worker` is the parent's side of
+  one of them, and `_child` the program that it runs;
+- `_payload`: what the calls work on, for pools of any kind;
+- `_wire`, `_conf`, `_logs`, `_main`: how messages, a ConfigOpts, log records
+  and the main program get from one process to the other;
+- `_descriptors`: descriptors other than 0 to 2.
 """

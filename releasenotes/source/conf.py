@@ -32,7 +32,7 @@ pygments_style = 'native'
 
 # -- Options for openstackdocstheme -------------------------------------------
 
-openstackdocs_repo_name = 'openstack/oslo.periodic'
-openstackdocs_bug_project = 'oslo.periodic'
-openstackdocs_bug_tag = 'doc'
+# No openstackdocs_repo_name and openstackdocs_bug_project: the links that they
+# add to each page would lead nowhere, as nothing is hosted on OpenDev or
+# Launchpad.
 openstackdocs_auto_name = False

@@ -423,7 +423,7 @@ class TestIsolation(runners.PolicyTestCase):
         """What was not run is tried again, and nothing is lost."""
         self.useFixture(
             fixtures.MonkeyPatch(
-                'oslo_periodic.drivers._dispatch._FIRST_RETRY', 0.05
+                'oslo_periodic.drivers._retries._FIRST_RETRY', 0.05
             )
         )
         with fixtures.MonkeyPatch('sys.executable', '/nowhere'):

@@ -242,7 +242,7 @@ class TestThreads(runners.PolicyTestCase):
     def test_no_worker_at_all(self):
         self.useFixture(
             fixtures.MonkeyPatch(
-                'oslo_periodic.drivers._dispatch._FIRST_RETRY', 0.05
+                'oslo_periodic.drivers._retries._FIRST_RETRY', 0.05
             )
         )
         tasks = self.make(one=(3600, self.recording('one')))

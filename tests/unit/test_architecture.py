@@ -91,7 +91,13 @@ ROOMS = {
         'opts',
         'status',
     },
-    'fixture': {'backends', 'backends.base', 'periodic_task'},
+    'fixture': {
+        'backends',
+        'backends.base',
+        'core',
+        'periodic_task',
+        'status',
+    },
     '_conformance': {
         'backends',
         'backends.base',

@@ -22,6 +22,7 @@ from oslo_periodic.backends import _threading
 from oslo_periodic import exceptions
 from oslo_periodic import fixture
 from oslo_periodic import periodic_task
+from oslo_periodic import runner
 from tests import base
 
 
@@ -234,3 +235,74 @@ class TestMissingFixtures(base.TestCase):
         self.assertTrue(
             last.endswith("pip install 'oslo.periodic[fixtures]'"), last
         )
+
+
+class TestTimerFollowsTheClock(base.BackendTestCase):
+    """The clock decides when the timer of a runner wakes."""
+
+    def setUp(self):
+        super().setUp()
+        self.clock = self.useFixture(fixture.ClockFixture())
+        self.ran = []
+
+    def start(self, **spacings):
+        tasks = periodic_task.PeriodicTasks(self.conf)
+        for name, spacing in spacings.items():
+            decorate = periodic_task.periodic_task(name=name, spacing=spacing)
+            tasks.add_periodic_task(decorate(self.record(name)))
+        started = runner.PeriodicRunner(tasks)
+        self.addCleanup(started.stop, timeout=base.TIMEOUT)
+        started.start()
+        self.clock.settle()
+        return tasks, started
+
+    def record(self, name):
+        return lambda tasks, context: self.ran.append((name, self.clock.time))
+
+    def test_nothing_runs_before_its_time(self):
+        tasks, _started = self.start(one=10)
+        self.clock.advance(9.999)
+        self.clock.settle()
+        self.assertEqual([], self.ran)
+        self.clock.advance(0.001)
+        fixture.wait_for_runs(tasks, 'one')
+        self.assertEqual([('one', 1010.0)], self.ran)
+
+    def test_an_hour_in_steps(self):
+        tasks, _started = self.start(fast=60, slow=600)
+        for minute in range(1, 61):
+            self.clock.advance(60)
+            self.clock.settle()
+            fixture.wait_for_runs(tasks, 'fast', minute)
+        fixture.wait_for_runs(tasks, 'slow', 6)
+        self.assertEqual(66, len(self.ran))
+        self.assertEqual(
+            [1000.0 + 600 * i for i in range(1, 7)],
+            [at for name, at in self.ran if name == 'slow'],
+        )
+
+    def test_changes_wake_it(self):
+        tasks, started = self.start(one=3600)
+        started.run('one')
+        fixture.wait_for_runs(tasks, 'one')
+        tasks._periodic_spacing['one'] = 5
+        self.clock.settle()
+        self.clock.advance(5)
+        fixture.wait_for_runs(tasks, 'one', 2)
+        self.assertEqual([('one', 1000.0), ('one', 1005.0)], self.ran)
+
+    def test_a_run_that_does_not_come(self):
+        tasks, _started = self.start(one=3600)
+        error = self.assertRaises(
+            TimeoutError, fixture.wait_for_runs, tasks, 'one', 1, 0.01
+        )
+        self.assertIn('one has run 1 times', str(error))
+        self.assertRaises(KeyError, fixture.wait_for_runs, tasks, 'two')
+
+    def test_it_can_be_stopped_and_started(self):
+        tasks, started = self.start(one=10)
+        self.assertTrue(started.stop())
+        self.clock.advance(10)
+        self.assertEqual([], self.ran)
+        started.start()
+        fixture.wait_for_runs(tasks, 'one')

@@ -254,6 +254,34 @@ class TestSchedule(base.TestCase):
         self.schedule.finish(row, 0, 1, 0)
         self.assertEqual([row], self.schedule.collect(5))
 
+    def test_rows_are_reused(self):
+        """20,000 names that come and go leave 20,001 rows otherwise."""
+        first = self.add('first', 10, 0)
+        self.add('gone', 10, 0)
+        last = self.add('last', 10, 0)
+        self.schedule.remove('gone')
+        for number in range(1000):
+            row = self.add(f'{number}', 10, 0)
+            # The order is that of registration, and not of rows.
+            self.assertEqual([first, last, row], self.schedule.collect(10))
+            self.assertGreater(
+                self.schedule.order(row), self.schedule.order(last)
+            )
+            self.schedule.remove(f'{number}')
+            self.assertEqual([first, last], self.schedule.collect(10))
+        self.assertEqual(3, len(self.schedule._names))
+        self.assertEqual(0, self.schedule.idle(10, 60))
+
+    def test_a_running_row_is_not_reused(self):
+        row = self.add('a', 10, 0)
+        self.schedule.collect(10)
+        self.start(row, 10)
+        self.schedule.remove('a')
+        other = self.add('b', 10, 0)
+        self.assertNotEqual(row, other)
+        self.assertIsNone(self.schedule.finish(row, 10, 11, 10))
+        self.assertEqual(row, self.add('c', 10, 0))
+
     def run_for(self, row, seconds):
         """Run a row that is due at 10, and has a spacing of 10."""
         self.schedule.collect(10)
