@@ -61,6 +61,68 @@ MISTAKES = """
             raise LookupError('no database')
 """
 
+#: Each has a task that forks, and sends a signal to its child.
+FORKING = """
+    import multiprocessing
+    import os
+    import signal
+    import time
+
+    from oslo_periodic import periodic_task
+
+    fork = multiprocessing.get_context('fork')
+
+
+    class Base(periodic_task.PeriodicTasks):
+        number = signal.SIGTERM
+
+        @periodic_task.periodic_task(spacing=0.05, run_immediately=True)
+        def task(self, context):
+            self.fork()
+            os.write(1, b'ran\\n')
+
+        def fork(self):
+            child = fork.Process(target=time.sleep, args=(30,))
+            child.start()
+            time.sleep(0.1)
+            os.kill(child.pid, self.number)
+            child.join(10)
+            assert child.exitcode, child.exitcode
+
+
+    class Terminates(Base):
+        pass
+
+
+    class HangsUp(Base):
+        number = signal.SIGHUP
+
+
+    class Interrupts(Base):
+        number = signal.SIGINT
+
+
+    class AtOnce(Base):
+        def fork(self):
+            children = []
+            for _time in range(20):
+                child = os.fork()
+                if not child:
+                    time.sleep(30)
+                    os._exit(0)
+                os.kill(child, signal.SIGTERM)
+                children.append(child)
+            for child in children:
+                _pid, status = os.waitpid(child, 0)
+                assert os.WTERMSIG(status) == signal.SIGTERM, status
+
+
+    class Pool(Base):
+        def fork(self):
+            with fork.Pool(2) as pool:
+                assert pool.map(abs, [-1, -2]) == [1, 2]
+"""
+
 LISTED = """
     from oslo_periodic import periodic_task
     from oslo_service import periodic_task as reference
@@ -224,6 +286,46 @@ class TestRun(testscenarios.WithScenarios, commands.CommandTestCase):
             command.expect_error('The configuration was reloaded', times)
         command.send(signal.SIGTERM)
         self.assertEqual(0, command.wait(), command.stderr)
+
+
+class TestForks(testscenarios.WithScenarios, commands.CommandTestCase):
+    """A signal to the child of a task does not reach the service."""
+
+    scenarios = [
+        (name, {'name': name}) for name in ('threading', 'eventlet', 'gevent')
+    ]
+
+    def setUp(self):
+        super().setUp()
+        self.write('forking.py', FORKING)
+
+    def check(self, service):
+        command = self.start(
+            'run', f'forking:{service}', '--backend', self.name
+        )
+        for _time in range(3):
+            command.expect('ran')
+        for text in ('Received', 'was reloaded', 'Error during'):
+            self.assertNotIn(text, command.stderr)
+        command.send(signal.SIGHUP)
+        command.expect_error('The configuration was reloaded')
+        command.send(signal.SIGTERM)
+        self.assertEqual(0, command.wait(), command.stderr)
+
+    def test_sigterm(self):
+        self.check('Terminates')
+
+    def test_sighup(self):
+        self.check('HangsUp')
+
+    def test_sigint(self):
+        self.check('Interrupts')
+
+    def test_at_once(self):
+        self.check('AtOnce')
+
+    def test_pool(self):
+        self.check('Pool')
 
 
 class TestRunOnAnyBackend(commands.CommandTestCase):
