@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import logging
 import sys
 from typing import Any
 
@@ -53,6 +54,8 @@ class PeriodicApp(app.App):
 
     #: Also for ``python -m oslo_periodic``.
     NAME = 'oslo-periodic'
+    #: Not a parent of other loggers: user errors stay one line.
+    LOG = logging.getLogger(NAME)
 
     def __init__(self, wrong_backend: Exception | None = None) -> None:
         """Describe the application.

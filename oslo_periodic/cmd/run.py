@@ -25,6 +25,7 @@ from oslo_config import cfg
 
 from oslo_periodic import backends
 from oslo_periodic.cmd import _foreground
+from oslo_periodic.cmd import _logs
 from oslo_periodic.cmd import _service
 from oslo_periodic.cmd import _text
 from oslo_periodic.cmd import errors
@@ -87,11 +88,12 @@ class RunTasks(command.Command):
             )
         if parsed_args.fail and not parsed_args.once:
             raise errors.UserError('--fail needs --once')
-        conf = _service.configure(
-            parsed_args.config_file,
-            parsed_args.config_dir,
-            _service.global_conf(),
+        conf = _service.global_conf()
+        _logs.register(conf)
+        _service.configure(
+            parsed_args.config_file, parsed_args.config_dir, conf
         )
+        _logs.set_up(conf, self.app.LOG)
         if parsed_args.backend:
             _override_backend(conf, parsed_args.backend)
         run = _runnable(_service.construct(cls, conf), conf, parsed_args)

@@ -389,6 +389,60 @@ class TestRunOnAnyBackend(commands.CommandTestCase):
         self.assertEqual('directory True\n', out)
         self.assertEqual('none True\n', self.succeed(*arguments))
 
+    def test_options_of_oslo_log(self):
+        log_file = os.path.join(self.directory, 'service.log')
+        path = self.write(
+            'service.conf', f'[DEFAULT]\ndebug = true\nlog_file = {log_file}\n'
+        )
+        command = self.start(
+            'run', 'services:Idle', '--once', '--config-file', path
+        )
+        self.assertEqual(0, command.wait(), command.stderr)
+        with open(log_file) as f:
+            text = f.read()
+        line = r'DEBUG oslo_periodic.periodic_task .*Running periodic task '
+        self.assertRegex(text, line)
+        self.assertRegex(command.stderr, line)
+        self.assertEqual('on threading\n', command.stdout)
+        # Not without being set; with the time, the level and the logger.
+        command = self.start('run', 'services:Failing', '--once')
+        self.assertEqual(0, command.wait(), command.stderr)
+        self.assertNotIn('DEBUG', command.stderr)
+        self.assertRegex(
+            command.stderr,
+            r'(?m)^\d{4}-\d\d-\d\d .* ERROR oslo_periodic\.\S+ .*Error during',
+        )
+
+    def test_without_oslo_log(self):
+        self.write('oslo_log.py', 'raise ImportError')
+        command = self.start(
+            'run', 'services:Failing', '--once', path=self.directory
+        )
+        self.assertEqual(0, command.wait(), command.stderr)
+        self.assertRegex(
+            command.stderr,
+            r'(?m)^\d{4}-\d\d-\d\d .* ERROR oslo_periodic\.\S+: Error during',
+        )
+
+    def test_a_log_file_that_cannot_be_written(self):
+        path = self.write('service.conf', '[DEFAULT]\nlog_file = /no/log\n')
+        command = self.start(
+            'run', 'services:Idle', '--once', '--config-file', path
+        )
+        self.assertEqual(1, command.wait())
+        self.assertIn('oslo.log cannot be set up', command.stderr)
+        self.assertIn('/no/log', command.stderr)
+        self.assertNotIn('Traceback', command.stderr)
+
+    def test_options_of_the_command_line_for_logs(self):
+        command = self.start('-q', 'run', 'services:Failing', '--once')
+        self.assertEqual(0, command.wait(), command.stderr)
+        self.assertIn('Error during', command.stderr)
+        self.assertNotIn('INFO', command.stderr)
+        command = self.start('-vv', 'run', 'services:Idle', '--once')
+        self.assertEqual(0, command.wait(), command.stderr)
+        self.assertIn('Running periodic task Idle.tell', command.stderr)
+
     def test_a_module_that_parses_the_configuration(self):
         self.write(
             'parses.py',

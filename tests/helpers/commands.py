@@ -203,12 +203,16 @@ class CommandTestCase(base.TestCase):
         os.rename(f'{path}.new', path)
         return path
 
-    def start(self, *arguments, environment=None, columns=None, **options):
+    def start(
+        self, *arguments, environment=None, columns=None, path=None, **options
+    ):
         variables = {
             name: value
             for name, value in os.environ.items()
             if not name.startswith(('OS_', 'OSLO_PERIODIC_', 'COLUMNS'))
         }
+        if path is not None:
+            variables['PYTHONPATH'] = path
         if columns is not None:
             variables['COLUMNS'] = str(columns)
         if environment is not None:

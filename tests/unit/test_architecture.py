@@ -207,7 +207,7 @@ class TestArchitecture(base.TestCase):
         allowed['backends'] = {'stevedore'}
         allowed['backends._eventlet'] = {'eventlet'}
         allowed['fixture'] = {'fixtures'}
-        allowed['cmd'] = {'cliff', 'oslo_config'}
+        allowed['cmd'] = {'cliff', 'oslo_config', 'oslo_log'}
         for room in (
             'config',
             'opts',
