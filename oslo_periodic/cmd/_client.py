@@ -90,7 +90,7 @@ def _exchange(path: str, request: bytes, timeout: float) -> bytes:
     chunks = []
     length = 0
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(timeout or None)
+        connection.settimeout(max(timeout, 0.001))
         connection.connect(path)
         _check_peer(connection, path)
         connection.sendall(request)
