@@ -24,8 +24,8 @@ import numbers
 from oslo_periodic.cmd import _service
 from oslo_periodic.cmd import _tables
 from oslo_periodic.cmd import errors
-from oslo_periodic.declare import _attributes
 from oslo_periodic.config import _settings
+from oslo_periodic.declare import _attributes
 from oslo_periodic.declare import _task
 from oslo_periodic import exceptions
 from oslo_periodic import opts
