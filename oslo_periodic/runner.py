@@ -22,12 +22,12 @@ workers of the chosen backend, and sleeps until the next one is due.
 from __future__ import annotations
 
 from collections.abc import Iterable
-import logging
 import sys
 import threading
 import time
 from typing import Any
 
+from oslo_periodic import _log
 from oslo_periodic import backends
 from oslo_periodic.backends import base
 from oslo_periodic.config import _apply
@@ -45,7 +45,7 @@ from oslo_periodic import opts
 
 __all__ = ('PeriodicRunner', 'cancel_event')
 
-LOG = logging.getLogger(__name__)
+LOG = _log.get_logger(__name__)
 
 
 def cancel_event() -> base.Event:

@@ -15,19 +15,19 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import os
 import sys
 import threading
 from typing import TYPE_CHECKING
 
+from oslo_periodic import _log
 from oslo_periodic.backends import _loading
 from oslo_periodic import exceptions
 
 if TYPE_CHECKING:
     from oslo_periodic.backends import base
 
-LOG = logging.getLogger('oslo_periodic.backends')
+LOG = _log.get_logger('oslo_periodic.backends')
 
 #: The environment variable, in oslo.config's spelling of the option.
 ENVIRONMENT_VARIABLE = 'OS_OSLO_PERIODIC__BACKEND'

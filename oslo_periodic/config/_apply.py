@@ -15,11 +15,11 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Protocol
 
 from oslo_config import cfg
 
+from oslo_periodic import _log
 from oslo_periodic.config import _settings
 from oslo_periodic.core import _task_set
 from oslo_periodic.declare import _collection
@@ -27,7 +27,7 @@ from oslo_periodic.declare import _deferred
 from oslo_periodic.declare import _policy
 from oslo_periodic.declare import _task
 
-LOG = logging.getLogger('oslo_periodic.runner')
+LOG = _log.get_logger('oslo_periodic.runner')
 
 
 class _Conf(Protocol):

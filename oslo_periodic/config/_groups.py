@@ -23,12 +23,13 @@ import weakref
 
 from oslo_config import cfg
 
+from oslo_periodic import _log
 from oslo_periodic.config import _files
 from oslo_periodic.core import _task_set
 from oslo_periodic.declare import _names
 from oslo_periodic import opts
 
-LOG = logging.getLogger('oslo_periodic.periodic_task')
+LOG = _log.get_logger('oslo_periodic.periodic_task')
 
 #: The least similarity of a class's name to a group's for a typo.
 _CUTOFF = 0.8

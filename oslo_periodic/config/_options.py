@@ -15,20 +15,20 @@
 
 from __future__ import annotations
 
-import logging
 from typing import cast
 from typing import NamedTuple
 from typing import TypeVar
 
 from oslo_config import cfg
 
+from oslo_periodic import _log
 from oslo_periodic import backends
 from oslo_periodic.backends import base
 from oslo_periodic.config import _files
 from oslo_periodic import exceptions
 from oslo_periodic import opts
 
-LOG = logging.getLogger('oslo_periodic.periodic_task')
+LOG = _log.get_logger('oslo_periodic.periodic_task')
 
 _Value = TypeVar('_Value')
 

@@ -15,8 +15,8 @@
 
 from __future__ import annotations
 
-import logging
 
+from oslo_periodic import _log
 from oslo_periodic.config import _settings as _reader
 from oslo_periodic.core import _schedule
 from oslo_periodic.core import _settings
@@ -25,7 +25,7 @@ from oslo_periodic.declare import _task
 from oslo_periodic import exceptions
 from oslo_periodic import status
 
-LOG = logging.getLogger('oslo_periodic.periodic_task')
+LOG = _log.get_logger('oslo_periodic.periodic_task')
 
 
 def reload(tasks: _task_set.TaskSet, conf: object) -> None:

@@ -16,12 +16,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-import logging
 import os
 import types
 
 from oslo_config import cfg
 
+from oslo_periodic import _log
 from oslo_periodic.config import _lookup
 from oslo_periodic.config import _options
 from oslo_periodic.core import _settings
@@ -31,7 +31,7 @@ from oslo_periodic.declare import _task
 from oslo_periodic import exceptions
 from oslo_periodic import opts
 
-LOG = logging.getLogger('oslo_periodic.periodic_task')
+LOG = _log.get_logger('oslo_periodic.periodic_task')
 
 
 #: The options that a group sets which no source has.

@@ -18,6 +18,7 @@ from __future__ import annotations
 import logging
 from typing import NamedTuple
 
+from oslo_periodic import _log
 from oslo_periodic.core import _history
 from oslo_periodic.core import _registry
 from oslo_periodic.core import _schedule
@@ -25,7 +26,7 @@ from oslo_periodic.core import _thread_ref
 from oslo_periodic.declare import _policy
 from oslo_periodic import status
 
-LOG = logging.getLogger('oslo_periodic.periodic_task')
+LOG = _log.get_logger('oslo_periodic.periodic_task')
 
 
 class Ref(NamedTuple):

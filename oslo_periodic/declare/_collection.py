@@ -21,14 +21,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from collections.abc import Mapping
-import logging
 from typing import NamedTuple
 
+from oslo_periodic import _log
 from oslo_periodic.declare import _attributes
 from oslo_periodic.declare import _task
 from oslo_periodic import exceptions
 
-LOG = logging.getLogger('oslo_periodic.periodic_task')
+LOG = _log.get_logger('oslo_periodic.periodic_task')
 
 
 def is_active(task: _task.Task) -> bool:
@@ -244,16 +244,30 @@ def _candidates(
                     found = Found(task, *homes.get(id(function), ()))
                 yield found, inherited.spacing_of(task)
         else:
-            for ancestor in reversed(base.__mro__):
-                yield from _own_found(ancestor, own(ancestor))
-    yield from _own_found(cls, attributes)
-
-
-def _own_found(
-    cls: type, attributes: Mapping[str, _task.Function]
-) -> Iterator[tuple[Found, None]]:
+            for found in _of_mixin(base):
+                yield found, None
     for attribute, function in attributes.items():
         yield Found(_attributes.read(function), attribute, cls), None
+
+
+def _of_mixin(mixin: type) -> Iterator[Found]:
+    """Yield the tasks of a class that has not collected them.
+
+    The mixin resolves its own overrides, as a class below PeriodicTasks does:
+    an undecorated override of its task runs on the schedule of that task.
+    """
+    seen = set()
+    for found, _spacing in _candidates(mixin, own(mixin)):
+        if found.attribute in seen:
+            continue
+        seen.add(found.attribute)
+        try:
+            resolved = _resolve(mixin, found)
+        except exceptions.InvalidPeriodicTaskArg:
+            # An error only if the class does not override it, too.
+            resolved = found
+        if resolved is not None:
+            yield resolved
 
 
 def _resolve(cls: type, found: Found) -> Found | None:

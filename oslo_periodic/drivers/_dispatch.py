@@ -25,10 +25,10 @@ from concurrent import futures
 import functools
 import heapq
 import itertools
-import logging
 import math
 import threading
 
+from oslo_periodic import _log
 from oslo_periodic.backends import base
 from oslo_periodic.core import _task_set
 from oslo_periodic.declare import _task
@@ -39,7 +39,7 @@ from oslo_periodic.drivers import _timeouts
 from oslo_periodic import exceptions
 from oslo_periodic import status
 
-LOG = logging.getLogger('oslo_periodic.runner')
+LOG = _log.get_logger('oslo_periodic.runner')
 
 
 class Dispatcher:

@@ -140,9 +140,10 @@ class Engine:
 
     def fail(self, exc: BaseException) -> None:
         """Record an error of the runner's own code, and end waits for it."""
-        self.dispatcher.fail(exc)
-        self.failure = exc
+        # First of all, so that nothing can keep it from wait().
+        self.failure = self.dispatcher.failure = exc
         self.over.set()
+        self.dispatcher.fail(exc)
 
     def _run_timer(self) -> None:
         dispatcher = self.dispatcher

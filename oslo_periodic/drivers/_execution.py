@@ -21,17 +21,17 @@ from collections.abc import Iterator
 from concurrent import futures
 import contextlib
 import contextvars
-import logging
 import math
 import threading
 from typing import NamedTuple
 
+from oslo_periodic import _log
 from oslo_periodic.backends import base
 from oslo_periodic.core import _task_set
 from oslo_periodic.core import _thread_ref
 from oslo_periodic import status
 
-LOG = logging.getLogger('oslo_periodic.runner')
+LOG = _log.get_logger('oslo_periodic.runner')
 
 #: The run that this thread of execution is in.
 current: contextvars.ContextVar[Execution | None]

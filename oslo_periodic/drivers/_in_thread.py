@@ -15,13 +15,13 @@
 
 from __future__ import annotations
 
-import logging
 
+from oslo_periodic import _log
 from oslo_periodic.core import _history
 from oslo_periodic.drivers import _execution
 from oslo_periodic import status
 
-LOG = logging.getLogger('oslo_periodic.periodic_task')
+LOG = _log.get_logger('oslo_periodic.periodic_task')
 
 
 class ThreadExecution(_execution.Execution):

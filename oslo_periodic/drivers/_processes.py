@@ -18,10 +18,10 @@ from __future__ import annotations
 from collections.abc import Generator
 from collections.abc import Sequence
 import contextlib
-import logging
 import pickle
 import weakref
 
+from oslo_periodic import _log
 from oslo_periodic.backends import base
 from oslo_periodic.core import _history
 from oslo_periodic.core import _task_set
@@ -30,7 +30,7 @@ from oslo_periodic import exceptions
 from oslo_periodic.process import _payload
 from oslo_periodic import status
 
-LOG = logging.getLogger('oslo_periodic.periodic_task')
+LOG = _log.get_logger('oslo_periodic.periodic_task')
 
 _OUTCOMES: dict[type[BaseException], status.Outcome] = {
     exceptions.TaskTimeout: status.Outcome.TIMEOUT,

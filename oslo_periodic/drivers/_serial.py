@@ -16,16 +16,16 @@
 from __future__ import annotations
 
 import bisect
-import logging
 import sys
 
+from oslo_periodic import _log
 from oslo_periodic.backends import base
 from oslo_periodic.core import _history
 from oslo_periodic.core import _task_set
 from oslo_periodic.core import _thread_ref
 from oslo_periodic import status
 
-LOG = logging.getLogger('oslo_periodic.periodic_task')
+LOG = _log.get_logger('oslo_periodic.periodic_task')
 
 
 def run_due(

@@ -15,14 +15,14 @@
 
 from __future__ import annotations
 
-import logging
 import time
 
+from oslo_periodic import _log
 from oslo_periodic.drivers import _dispatch
 from oslo_periodic.drivers import _execution
 from oslo_periodic import status
 
-LOG = logging.getLogger('oslo_periodic.runner')
+LOG = _log.get_logger('oslo_periodic.runner')
 
 #: Seconds between two looks at the runs: several stops share one event, and
 #: each of them clears it.

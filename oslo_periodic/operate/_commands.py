@@ -18,12 +18,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Sequence
 import contextvars
-import logging
 import os
 import time
 from typing import NamedTuple
 from typing import Protocol
 
+from oslo_periodic import _log
 from oslo_periodic.core import _report
 from oslo_periodic.core import _schedule
 from oslo_periodic.core import _task_set
@@ -31,7 +31,7 @@ from oslo_periodic.drivers import _engine
 from oslo_periodic import exceptions
 from oslo_periodic.operate import _find
 
-LOG = logging.getLogger('oslo_periodic.runner')
+LOG = _log.get_logger('oslo_periodic.runner')
 
 #: The process that sent the command, for the log; empty if code called it.
 _sender: contextvars.ContextVar[str]
@@ -67,7 +67,7 @@ def pause(task_sets: Sequence[_task_set.TaskSet], task: str) -> list[str]:
     for ref in refs:
         ref.tasks.pause(ref.row)
     names = _full_names(refs)
-    _log('Periodic task %(task)s is paused%(sender)s', names[0])
+    _log_by('Periodic task %(task)s is paused%(sender)s', names[0])
     return names
 
 
@@ -82,7 +82,9 @@ def resume(task_sets: Sequence[_task_set.TaskSet], task: str) -> list[str]:
     resumed = []
     for ref in _find.find(task_sets, task):
         if ref.tasks.resume(ref.row):
-            _log('Periodic task %(task)s is resumed%(sender)s', ref.full_name)
+            _log_by(
+                'Periodic task %(task)s is resumed%(sender)s', ref.full_name
+            )
             resumed.append(ref)
     return _full_names(resumed)
 
@@ -117,16 +119,16 @@ def run(engine: _engine.Engine, task: str) -> list[str]:
         )
     dispatcher.wake.set()
     names = _full_names(accepted)
-    _log('Run of periodic task %(task)s requested%(sender)s', names[0])
+    _log_by('Run of periodic task %(task)s requested%(sender)s', names[0])
     return names
 
 
 def log_stop() -> None:
     """Log that a stop was requested."""
-    _log('Stop of the periodic task runner requested%(sender)s', '')
+    _log_by('Stop of the periodic task runner requested%(sender)s', '')
 
 
-def _log(message: str, task: str) -> None:
+def _log_by(message: str, task: str) -> None:
     """Log what was done, and the process that requested it."""
     sender = _sender.get()
     LOG.info(

@@ -28,19 +28,19 @@ from collections.abc import Mapping
 from concurrent import futures
 import errno
 import json
-import logging
 import os
 import socket
 import struct
 import time
 from typing import NamedTuple
 
+from oslo_periodic import _log
 from oslo_periodic.backends import base
 from oslo_periodic import exceptions
 from oslo_periodic.operate import _lines
 from oslo_periodic.operate import _listener
 
-LOG = logging.getLogger('oslo_periodic.runner')
+LOG = _log.get_logger('oslo_periodic.runner')
 
 #: The largest number of connections.
 _MOST = 32

@@ -16,17 +16,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-import logging
 import math
 from typing import NamedTuple
 from typing import Protocol
 
+from oslo_periodic import _log
 from oslo_periodic.core import _report
 from oslo_periodic.core import _task_set
 from oslo_periodic.drivers import _dispatch
 from oslo_periodic import status
 
-LOG = logging.getLogger('oslo_periodic.runner')
+LOG = _log.get_logger('oslo_periodic.runner')
 
 #: Seconds that the timer may be late before it counts as stuck.
 TIMER_PATIENCE = 5.0

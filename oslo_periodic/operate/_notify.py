@@ -15,11 +15,12 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 
-LOG = logging.getLogger('oslo_periodic.runner')
+from oslo_periodic import _log
+
+LOG = _log.get_logger('oslo_periodic.runner')
 
 
 #: The variables of the service manager, and the process they were read in.
@@ -64,7 +65,7 @@ class ServiceManager:
                 # A slow service manager must not block the tasks.
                 sender.setblocking(False)
                 sender.sendto(message.encode(), address)
-        except OSError as exc:
+        except (OSError, ValueError) as exc:
             if not self._failed:
                 LOG.warning(
                     'Cannot send %(message)s to the service manager '

@@ -21,7 +21,6 @@ import fixtures
 
 from oslo_periodic.backends import base as backend_base
 from oslo_periodic import exceptions
-from oslo_periodic import fixture
 from oslo_periodic import opts
 from oslo_periodic import periodic_task
 from oslo_periodic import runner
@@ -30,17 +29,11 @@ from tests.helpers import runners
 from tests.helpers import ticks
 
 
-class TestOverlapAndMissed(runners.PolicyTestCase):
-    """On a clock that the test moves, so that nothing depends on timing."""
-
-    def setUp(self):
-        super().setUp()
-        self.clock = self.useFixture(fixture.ClockFixture())
-
-    def overrun(self, spacing=10, lasts=25, **arguments):
+class TestOverlapAndMissed(runners.ClockMixin, runners.PolicyTestCase):
+    def overrun(self, expected, spacing=10, lasts=25, **arguments):
         """Have a task outlast its spacing in its first run.
 
-        :returns: when it ran, within some seconds after that.
+        :param expected: when it runs, until ten seconds after that.
         """
         starts = []
         end = self.event()
@@ -48,44 +41,37 @@ class TestOverlapAndMissed(runners.PolicyTestCase):
 
         def work(tasks, context):
             starts.append(self.clock.time - 1000)
+            self.noted.set()
             if len(starts) == 1:
                 end.wait(base.TIMEOUT)
 
         self.tasks = self.one(work, spacing=spacing, **arguments)
-        self.started = self.start(self.tasks)
-        self.await_condition(lambda: starts)
-        self.clock.advance(lasts)
+        started = self.start(self.tasks)
+        self.await_noted(lambda: starts)
+        self.step(lasts)
         end.set()
-        self.await_condition(lambda: self.state(self.tasks).runs >= 1)
-        for _ in range(10):
-            # The timer sleeps on real time.
-            runs = self.state(self.tasks).runs
-            self.started.reset()
-            self.await_condition(
-                lambda: self.state(self.tasks).activity == 'idle'
-            )
-            if self.state(self.tasks).due <= self.clock.time:
-                self.await_condition(
-                    lambda runs=runs: self.state(self.tasks).runs > runs
-                )
-            self.clock.advance(1)
-        return starts
+        for second in range(lasts, lasts + 10):
+            runs = len([start for start in expected if start <= second])
+            self.await_runs(self.tasks, 'task', runs)
+            self.step(1)
+        self.assertTrue(started.stop(timeout=base.TIMEOUT))
+        self.assertEqual(expected, starts)
 
     def test_skip(self):
-        self.assertEqual([0, 30], self.overrun())
+        self.overrun([0, 30])
         self.assertEqual({'overlap': 2}, self.state(self.tasks).skipped)
         self.assertIn('missed runs: 2', self.log.output)
 
     def test_run_once(self):
-        self.assertEqual([0, 25, 30], self.overrun(missed='run_once'))
+        self.overrun([0, 25, 30], missed='run_once')
         self.assertEqual({'overlap': 1}, self.state(self.tasks).skipped)
 
     def test_queue(self):
-        self.assertEqual([0, 25, 30], self.overrun(overlap='queue'))
+        self.overrun([0, 25, 30], overlap='queue')
         self.assertEqual({'overlap': 1}, self.state(self.tasks).skipped)
 
     def test_queue_that_is_not_needed(self):
-        self.assertEqual([0, 10], self.overrun(lasts=3, overlap='queue'))
+        self.overrun([0, 10], lasts=3, overlap='queue')
         self.assertEqual({}, self.state(self.tasks).skipped)
 
     def pausing(self, **arguments):
@@ -96,11 +82,10 @@ class TestOverlapAndMissed(runners.PolicyTestCase):
             **arguments,
         )
         self.started = self.start(self.tasks)
-        self.await_condition(lambda: self.state(self.tasks).runs == 1)
+        self.await_runs(self.tasks, 'task', 1)
         self.started.pause('task')
         self.assertEqual('paused', self.state(self.tasks).activity)
-        self.clock.advance(25)
-        self.started.reset()
+        self.step(25)
         self.assertIsNone(self.state(self.tasks).due)
         self.started.resume('task')
         return starts
@@ -109,44 +94,43 @@ class TestOverlapAndMissed(runners.PolicyTestCase):
         starts = self.pausing()
         self.assertEqual(1030, self.state(self.tasks).due)
         self.assertEqual({'paused': 2}, self.state(self.tasks).skipped)
-        self.clock.advance(5)
-        self.started.reset()
-        self.await_condition(lambda: len(starts) == 2)
+        self.step(5)
+        self.await_runs(self.tasks, 'task', 2)
         self.assertEqual([0, 30], starts)
 
     def test_pause_and_run_once(self):
         starts = self.pausing(missed='run_once')
-        self.await_condition(lambda: len(starts) == 2)
+        state = self.await_runs(self.tasks, 'task', 2)
         self.assertEqual([0, 25], starts)
-        self.await_condition(lambda: self.state(self.tasks).due == 1030)
+        self.assertEqual(1030, state.due)
 
     def test_pause_while_nothing_is_missed(self):
         starts = self.pausing(spread=False)
         self.started.pause('task')
         self.started.resume('task')
         self.assertEqual(1030, self.state(self.tasks).due)
+        self.settle()
         self.assertEqual([0], starts)
 
 
-class TestRunNow(runners.PolicyTestCase):
+class TestRunNow(runners.ClockMixin, runners.PolicyTestCase):
     def test_the_grid_stays(self):
-        clock = self.useFixture(fixture.ClockFixture())
         tasks = self.one(self.recording('task'), spacing=60)
         started = self.start(tasks)
-        self.await_condition(lambda: self.state(tasks).runs == 1)
-        clock.advance(20)
+        self.await_runs(tasks, 'task', 1)
+        self.step(20)
         self.assertEqual(['PeriodicTasks.task'], started.run('task'))
-        self.await_condition(lambda: self.state(tasks).runs == 2)
-        self.assertEqual(1060, self.state(tasks).due)
-        self.assertEqual(0, self.state(tasks).last.lateness)
+        state = self.await_runs(tasks, 'task', 2)
+        self.assertEqual(1060, state.due)
+        self.assertEqual(0, state.last.lateness)
 
     def test_paused(self):
         tasks = self.one(self.recording('task'), run_immediately=False)
         started = self.start(tasks)
         started.pause('PeriodicTasks.task')
         started.run('PeriodicTasks.task')
-        self.await_condition(lambda: self.state(tasks).runs == 1)
-        self.assertEqual('paused', self.state(tasks).activity)
+        state = self.await_runs(tasks, 'task', 1)
+        self.assertEqual('paused', state.activity)
 
     def test_it_is_not_lost_while_it_waits(self):
         """Whatever is changed until a worker is free."""
@@ -155,7 +139,7 @@ class TestRunNow(runners.PolicyTestCase):
             task=(3600, self.recording('task')),
         )
         started = self.start(tasks, workers=1)
-        self.await_condition(lambda: self.count('slow') == 1)
+        self.await_started('slow')
         started.pause('task')
         started.run('task')
         tasks._periodic_spacing['task'] = 1800
@@ -163,28 +147,30 @@ class TestRunNow(runners.PolicyTestCase):
         started.pause('task')
         self.assertEqual('waiting', self.state(tasks).activity)
         self.gate.set()
-        self.await_condition(lambda: self.count('task') == 1)
-        self.await_condition(lambda: self.state(tasks).activity == 'paused')
+        state = self.await_runs(tasks, 'task', 1)
+        self.assertEqual(1, self.count('task'))
+        self.assertEqual('paused', state.activity)
 
     def test_while_it_runs(self):
         tasks = self.one(self.blocking('task'))
         started = self.start(tasks)
-        self.await_condition(lambda: self.count('task') == 1)
+        self.await_started('task')
         exc = self.assertRaises(exceptions.RunnerError, started.run, 'task')
         self.assertIn('is running', str(exc))
         self.gate.set()
-        self.await_condition(lambda: self.state(tasks).runs == 1)
+        self.await_runs(tasks, 'task', 1)
+        self.settle()
         self.assertEqual(1, self.count('task'))
 
     def test_while_it_runs_and_queues(self):
         tasks = self.one(self.blocking('task'), overlap='queue')
         started = self.start(tasks)
-        self.await_condition(lambda: self.count('task') == 1)
+        self.await_started('task')
         started.run('task')
         exc = self.assertRaises(exceptions.RunnerError, started.run, 'task')
         self.assertIn('another run is queued', str(exc))
         self.gate.set()
-        self.await_condition(lambda: self.state(tasks).runs == 2)
+        self.await_runs(tasks, 'task', 2)
 
     def test_names(self):
         class One(periodic_task.PeriodicTasks):
@@ -214,7 +200,7 @@ class TestRunNow(runners.PolicyTestCase):
         self.assertEqual(['Two.same', 'Two.same'], started.pause('Two.same'))
 
 
-class TestTimeout(runners.PolicyTestCase):
+class TestTimeout(runners.ClockMixin, runners.PolicyTestCase):
     def can_kill(self):
         backend = self.selected.backend
         return backend_base.Capability.KILL in backend.capabilities
@@ -224,21 +210,26 @@ class TestTimeout(runners.PolicyTestCase):
         ended = []
 
         def work(tasks, context):
+            self.note('work')
             try:
                 runner.cancel_event().wait(base.TIMEOUT)
             finally:
                 ended.append(1)
 
-        tasks = self.one(work, timeout=0.05)
+        tasks = self.one(work, timeout=5)
         self.start(tasks)
-        self.await_condition(lambda: self.state(tasks).runs == 1)
+        self.await_started('work')
+        self.step(4.999)
+        self.assertEqual('running', self.state(tasks).activity)
+        self.assertNotIn('timeout', self.log.output)
+        self.step(0.001)
+        last = self.await_runs(tasks, 'task', 1).last
         self.assertEqual([1], ended)
-        last = self.state(tasks).last
         self.assertEqual('timeout', last.outcome)
-        self.assertIn('timeout of 0.05 s', last.error)
-        self.assertGreaterEqual(last.end - last.start, 0.05)
+        self.assertIn('timeout of 5 s', last.error)
+        self.assertEqual((1000.0, 1005.0), (last.start, last.end))
         self.assertIn(
-            'PeriodicTasks.task has exceeded its timeout of 0.05 seconds',
+            'PeriodicTasks.task has exceeded its timeout of 5 seconds',
             self.log.output,
         )
         done = 'cannot be killed'
@@ -252,43 +243,45 @@ class TestTimeout(runners.PolicyTestCase):
         """A native thread goes on; that is told once, and counted."""
         if self.can_kill():
             self.skipTest('what waits is killed')
-        tasks = self.one(self.blocking('task'), timeout=0.05)
+        tasks = self.one(self.blocking('task'), timeout=5)
         started = self.start(tasks)
-        self.await_condition(
-            lambda: 'has exceeded its timeout' in self.log.output
-        )
+        self.await_started('task')
+        self.step(5)
+        self.assertIn('has exceeded its timeout', self.log.output)
         self.assertEqual('running', self.state(tasks).activity)
         for _ in range(5):
             started.reset()
-            self.selected.backend.sleep(0.01)
+            self.step(60)
         self.assertEqual(1, self.log.output.count('has exceeded its timeout'))
         self.gate.set()
-        self.await_condition(lambda: self.state(tasks).runs == 1)
-        self.assertEqual('timeout', self.state(tasks).last.outcome)
+        state = self.await_runs(tasks, 'task', 1)
+        self.assertEqual('timeout', state.last.outcome)
 
     def test_the_pool_goes_on(self):
         """Killed runs leave their workers free."""
         if not self.can_kill():
             self.skipTest('a native thread cannot be killed')
-        tasks = self.make(good=(0.01, self.recording('good')))
-        for number in range(3):
-            self.add(
-                tasks,
-                f'hangs_{number}',
-                self.blocking('hangs'),
-                spacing=0.02,
-                timeout=0.02,
-            )
+        tasks = self.make(good=(1, self.recording('good')))
+        hanging = [f'hangs_{number}' for number in range(3)]
+        for name in hanging:
+            self.add(tasks, name, self.blocking(name), spacing=2, timeout=2)
         self.start(tasks, workers=4)
-        self.await_condition(lambda: self.count('hangs') >= 9)
-        good = self.count('good')
-        self.await_condition(lambda: self.count('good') > good + 5)
+        for second in range(10):
+            self.await_runs(tasks, 'good', second + 1)
+            for name in hanging:
+                self.await_runs(tasks, name, second // 2)
+                self.await_started(name, second // 2 + 1)
+            self.step(1)
+        self.await_runs(tasks, 'good', 11)
 
     def test_in_time(self):
-        tasks = self.one(self.recording('task'), spacing=0.01, timeout=5)
+        tasks = self.one(self.recording('task'), spacing=1, timeout=5)
         self.start(tasks)
-        self.await_condition(lambda: self.state(tasks).runs >= 5)
-        self.assertEqual('success', self.state(tasks).last.outcome)
+        for run in range(5):
+            state = self.await_runs(tasks, 'task', run + 1)
+            self.assertEqual('success', state.last.outcome)
+            self.step(1)
+        self.step(5)
         self.assertNotIn('timeout', self.log.output)
 
     def test_cancel_event_outside_of_a_run(self):
@@ -315,7 +308,7 @@ class Isolated(periodic_task.PeriodicTasks):
             time.sleep(base.TIMEOUT)
 
 
-class TestIsolation(runners.PolicyTestCase):
+class IsolationTestCase(runners.PolicyTestCase):
     scenarios = [('threading', {'backend': 'threading'})]
 
     def setUp(self):
@@ -342,12 +335,16 @@ class TestIsolation(runners.PolicyTestCase):
         except FileNotFoundError:
             return []
 
+
+class TestIsolation(IsolationTestCase):
+    """In real time, as the processes are real."""
+
     def outcome(self, kind):
         tasks = self.isolate(kind)
-        self.await_condition(lambda: self.state(tasks).runs == 1)
+        state = self.await_runs(tasks, 'task', 1)
         self.assertNotIn(os.getpid(), self.pids())
         self.assertEqual(1, len(self.pids()))
-        return self.state(tasks).last
+        return state.last
 
     def test_it_runs_in_a_process(self):
         last = self.outcome('work')
@@ -358,9 +355,7 @@ class TestIsolation(runners.PolicyTestCase):
         self.assertEqual('failure', last.outcome)
         self.assertEqual('ValueError: on purpose', last.error)
         # It is logged when the process has been given back.
-        self.await_condition(
-            lambda: 'Error during Isolated.task' in self.log.output
-        )
+        self.await_log('Error during Isolated.task')
 
     def test_it_dies(self):
         for kind, word in (('exit', 'code 7'), ('die', 'SIGKILL')):
@@ -371,12 +366,11 @@ class TestIsolation(runners.PolicyTestCase):
 
     def test_timeout(self):
         tasks = self.isolate('hang', default_timeout=0.2)
-        self.await_condition(lambda: self.state(tasks).runs == 1)
-        last = self.state(tasks).last
+        last = self.await_runs(tasks, 'task', 1).last
         self.assertEqual('timeout', last.outcome)
         self.assertIn('Isolated.task was ended after 0.2', last.error)
         # Its stack.
-        self.await_condition(lambda: 'in task' in self.log.output)
+        self.await_log('in task')
         self.assertIn(
             'Isolated.task has exceeded its timeout of 0.2 seconds: its '
             'process is killed',
@@ -405,38 +399,39 @@ class TestIsolation(runners.PolicyTestCase):
 
         tasks = Isolated(self.conf)
         self.start(tasks, context=context)
-        self.await_condition(lambda: self.state(tasks).runs == 1)
-        self.assertIn('no context', self.state(tasks).last.error)
+        state = self.await_runs(tasks, 'task', 1)
+        self.assertIn('no context', state.last.error)
 
     def test_what_does_not_pickle(self):
         tasks = Isolated(self.conf)
         tasks.lock = sys._getframe()
         self.start(tasks, context=('work', self.path))
-        self.await_condition(lambda: self.state(tasks).runs == 1)
-        last = self.state(tasks).last
+        last = self.await_runs(tasks, 'task', 1).last
         self.assertEqual('failure', last.outcome)
         self.assertIn('NotPicklableError', last.error)
         # It waits for its next boundary, and not for a moment.
         self.assertGreater(self.state(tasks).due, periodic_task.now() + 30)
 
+
+class TestNoPool(runners.ClockMixin, IsolationTestCase):
     def test_a_pool_that_cannot_start(self):
         """What was not run is tried again, and nothing is lost."""
-        self.useFixture(
-            fixtures.MonkeyPatch(
-                'oslo_periodic.drivers._retries._FIRST_RETRY', 0.05
-            )
-        )
         with fixtures.MonkeyPatch('sys.executable', '/nowhere'):
             tasks = self.isolate('work')
-            self.await_condition(
-                lambda: 'retrying in 0.1 seconds' in self.log.output
-            )
-            self.assertEqual(0, self.state(tasks).runs)
-            self.assertEqual('waiting', self.state(tasks).activity)
-            (task,) = self.started.status()['tasks']
-            self.assertIn('no worker could be started', task['reason'])
-        self.await_condition(lambda: self.state(tasks).runs == 1)
-        self.assertEqual('success', self.state(tasks).last.outcome)
+            for seconds in (1, 2):
+                self.await_log(f'retrying in {seconds} seconds')
+                self.settle()
+                self.assertEqual(0, self.state(tasks).runs)
+                self.assertEqual('waiting', self.state(tasks).activity)
+                (task,) = self.started.status()['tasks']
+                self.assertIn('no worker could be started', task['reason'])
+                if seconds == 1:
+                    self.step(1)
+        self.step(1.999)
+        self.assertEqual(0, self.state(tasks).runs)
+        self.step(0.001)
+        state = self.await_runs(tasks, 'task', 1)
+        self.assertEqual('success', state.last.outcome)
 
 
 class TestNoProcesses(runners.PolicyTestCase):

@@ -10,16 +10,33 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Bases of the tests of a runner, on real time and bounded waits."""
+"""Bases of the tests of a runner, with bounded waits.
+
+Tests of the timer use a clock that the test moves; faults of real threads and
+processes need real time. In both, tasks set an event when they note
+something, so that a test seldom has to poll.
+"""
 
 import logging
 import time
 
 import fixtures
 
+from oslo_periodic import fixture
 from oslo_periodic import periodic_task
 from oslo_periodic import runner
 from tests import base
+
+
+class _LogListener(logging.Handler):
+    """Sets an event at each log record."""
+
+    def __init__(self, logged):
+        super().__init__()
+        self._logged = logged
+
+    def emit(self, record):
+        self._logged.set()
 
 
 class RunnerTestCase(base.BackendTestCase):
@@ -27,7 +44,9 @@ class RunnerTestCase(base.BackendTestCase):
         super().setUp()
         self.log = self.useFixture(fixtures.FakeLogger(level=logging.DEBUG))
         self.ran = []
-        self.gate = self.selected.backend.event()
+        self.gate = self.event()
+        #: Set when a task has noted something.
+        self.noted = self.event()
 
     def event(self):
         return self.selected.backend.event()
@@ -55,6 +74,52 @@ class RunnerTestCase(base.BackendTestCase):
             self.assertLess(time.monotonic(), deadline, self.log.output)
             self.selected.backend.sleep(0.005)
 
+    def _await(self, event, condition):
+        """Wait until a condition holds that changes before an event is set.
+
+        The event is cleared, so only one thread may wait for it.
+        """
+        deadline = time.monotonic() + base.TIMEOUT
+        while True:
+            event.clear()
+            if condition():
+                return
+            left = deadline - time.monotonic()
+            self.assertGreater(left, 0, self.log.output)
+            event.wait(left)
+
+    def await_event(self, event):
+        self.assertTrue(event.wait(base.TIMEOUT), self.log.output)
+
+    def await_noted(self, condition):
+        """Wait until a condition of what tasks have noted holds."""
+        self._await(self.noted, condition)
+
+    def await_started(self, name, runs=1):
+        """Wait until this many runs have noted the name."""
+        self.await_noted(lambda: self.count(name) >= runs)
+
+    def await_runs(self, tasks, name, runs=1):
+        """Wait until this many runs have ended, and no more.
+
+        :returns: the state of the task.
+        """
+        state = fixture.wait_for_runs(tasks, name, runs, base.TIMEOUT)
+        self.assertEqual(runs, state.runs)
+        return state
+
+    def await_log(self, text):
+        """Wait until a text is logged, or was logged before."""
+        logged = self.event()
+        listener = _LogListener(logged)
+        # After the handler of self.log, so that the text is there.
+        root = logging.getLogger()
+        root.addHandler(listener)
+        try:
+            self._await(logged, lambda: text in self.log.output)
+        finally:
+            root.removeHandler(listener)
+
     def names(self, started, activity):
         return [
             state.full_name
@@ -62,18 +127,64 @@ class RunnerTestCase(base.BackendTestCase):
             if state.activity == activity
         ]
 
+    def note(self, name, context=None):
+        self.ran.append((name, context))
+        self.noted.set()
+
     def recording(self, name):
-        return lambda tasks, context: self.ran.append((name, context))
+        return lambda tasks, context: self.note(name, context)
 
     def blocking(self, name):
         def block(tasks, context):
-            self.ran.append((name, context))
+            self.note(name, context)
             self.gate.wait(base.TIMEOUT)
 
         return block
 
     def count(self, name):
-        return sum(label == name for label, _context in self.ran)
+        return sum(label == name for label, _context in list(self.ran))
+
+
+class _Clock(fixture.ClockFixture):
+    """Says when a timer waits for the first time.
+
+    :meth:`settle` covers only timers that have waited before.
+    """
+
+    def __init__(self, waits):
+        super().__init__()
+        #: Set when a timer is about to wait.
+        self.waits = waits
+
+    def wait(self, event, until):
+        # settle() counts on it as soon as start() returns.
+        self._awake.add(event)
+        self.waits.set()
+        super().wait(event, until)
+
+
+class ClockMixin:
+    """Runs the timer on a clock that the test moves, which starts at 1000."""
+
+    def setUp(self):
+        super().setUp()
+        self.clock = self.useFixture(_Clock(self.event()))
+
+    def start(self, *tasks, **arguments):
+        """Start a runner, and return when what is due was handed out."""
+        self.clock.waits.clear()
+        started = super().start(*tasks, **arguments)
+        self.await_event(self.clock.waits)
+        return started
+
+    def settle(self):
+        """Wait until all that is due was handed out; see ClockFixture."""
+        self.clock.settle(base.TIMEOUT)
+
+    def step(self, seconds=1):
+        """Move the clock, and wait until what is due was handed out."""
+        self.clock.advance(seconds)
+        self.settle()
 
 
 class PolicyTestCase(RunnerTestCase):

@@ -31,17 +31,19 @@ PACKAGE = pathlib.Path(oslo_periodic.__file__).parent
 #: Below the skins, the rooms that each room imports from; the modules of one
 #: room import each other, without a cycle.
 ROOMS = {
+    '_log': set(),
     'exceptions': set(),
     'status': set(),
     'backends.base': {'exceptions', 'backends._process_pool'},
     'backends._process_pool': set(),
     'backends._threading': {'backends.base', 'exceptions', 'process'},
     'backends._eventlet': {'backends.base'},
-    'backends': {'backends.base', 'exceptions'},
-    'declare': {'exceptions', 'status'},
-    'core': {'declare', 'status'},
+    'backends': {'_log', 'backends.base', 'exceptions'},
+    'declare': {'_log', 'exceptions', 'status'},
+    'core': {'_log', 'declare', 'status'},
     'opts': {'backends', 'declare', 'status'},
     'config': {
+        '_log',
         'backends',
         'backends.base',
         'core',
@@ -51,8 +53,9 @@ ROOMS = {
         'status',
     },
     'compat': {'core', 'declare', 'exceptions'},
-    'process': {'backends.base', 'exceptions'},
+    'process': {'_log', 'backends.base', 'exceptions'},
     'drivers': {
+        '_log',
         'backends.base',
         'core',
         'declare',
@@ -61,6 +64,7 @@ ROOMS = {
         'status',
     },
     'operate': {
+        '_log',
         'backends.base',
         'core',
         'declare',
@@ -81,6 +85,7 @@ ROOMS = {
         'status',
     },
     'runner': {
+        '_log',
         'backends',
         'backends.base',
         'config',

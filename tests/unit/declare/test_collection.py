@@ -21,10 +21,11 @@ from tests import base
 
 ATTRIBUTES = ('one', 'two')
 KINDS = strategies.sampled_from(['task', 'plain', 'removed', 'absent'])
-#: For each class: bases, as numbers of earlier ones, and what it has as each
-#: attribute.
+#: For each class: whether it is a plain mixin, bases, as numbers of earlier
+#: ones, and what it has as each attribute.
 HIERARCHIES = strategies.lists(
     strategies.tuples(
+        strategies.booleans(),
         strategies.lists(strategies.integers(0, 4), unique=True, max_size=3),
         strategies.tuples(*(KINDS for _ in ATTRIBUTES)),
     ),
@@ -48,6 +49,17 @@ def make(name, *bases, **attributes):
     """Make a class below PeriodicTasks."""
     bases = bases or (periodic_task.PeriodicTasks,)
     return type(periodic_task.PeriodicTasks)(name, bases, attributes)
+
+
+def make_mixed(name, is_mixin, bases, attributes):
+    """Make a class of any bases, or a plain mixin of the plain ones."""
+    below = [b for b in bases if issubclass(b, periodic_task.PeriodicTasks)]
+    if is_mixin:
+        bases = [base for base in bases if base not in below]
+        return type(name, tuple(bases), attributes)
+    if not below:
+        bases = [*bases, periodic_task.PeriodicTasks]
+    return make(name, *bases, **attributes)
 
 
 def functions(cls):
@@ -82,7 +94,7 @@ class TestHierarchies(base.TestCase):
     def test_against_a_model(self, hierarchy):
         model = _Model()
         classes = []
-        for number, (bases, kinds) in enumerate(hierarchy):
+        for number, (is_mixin, bases, kinds) in enumerate(hierarchy):
             bases = [classes[base] for base in bases if base < number]
             # A spacing of its own tells every task from the others.
             body = {
@@ -95,10 +107,12 @@ class TestHierarchies(base.TestCase):
                 if kind != 'absent'
             }
             try:
-                cls = make(f'C{number}', *bases, **body)
+                cls = make_mixed(f'C{number}', is_mixin, bases, body)
             except TypeError:
                 return  # There is no such MRO.
             classes.append(cls)
+            if is_mixin:
+                continue
             expected = {
                 attribute: found
                 for attribute in ATTRIBUTES
@@ -154,6 +168,71 @@ class TestHierarchies(base.TestCase):
         self.assertEqual({'one': 5}, cls._periodic_spacing)
         cls = make('Cls', base_class, Mixin)
         self.assertIs(vars(base_class)['one'], functions(cls)['one'])
+
+    def test_the_nearest_mixin_decides(self):
+        class First:
+            one = task(1, 'one')
+
+        class Second(First):
+            one = task(2, 'one')
+
+        cls = make('Cls', Second, periodic_task.PeriodicTasks, one=plain)
+        self.assertEqual({'one': plain}, functions(cls))
+        self.assertEqual({'one': 2}, cls._periodic_spacing)
+
+    def test_a_mixin_removes_the_task_of_another(self):
+        class First:
+            one = task(1, 'one')
+
+        class Second(First):
+            one = None
+
+        cls = make('Cls', Second, periodic_task.PeriodicTasks, one=plain)
+        self.assertEqual({}, functions(cls))
+
+    def test_a_mixin_overrides_the_task_of_another(self):
+        class First:
+            one = task(1, 'one')
+
+        class Second(First):
+            def one(self, context):
+                pass
+
+        cls = make('Cls', Second, periodic_task.PeriodicTasks)
+        self.assertEqual({'one': Second.one}, functions(cls))
+        self.assertEqual({'one': 1}, cls._periodic_spacing)
+
+    def test_mixins_keep_the_order(self):
+        class First:
+            one = task(1, 'one')
+            two = task(2, 'two')
+
+        class Second(First):
+            two = task(3, 'two')
+            three = task(4, 'three')
+            one = task(5, 'one')
+
+        cls = make('Cls', Second, periodic_task.PeriodicTasks)
+        self.assertEqual(
+            {'one': 5, 'two': 3, 'three': 4}, cls._periodic_spacing
+        )
+        self.assertEqual(['one', 'two', 'three'], list(functions(cls)))
+
+    def test_order_of_mixins(self):
+        """It is that of the bases, however deep."""
+
+        class First:
+            one = task(1, 'one')
+
+        class Second:
+            two = task(2, 'two')
+
+        class Both(First, Second):
+            three = task(3, 'three')
+
+        for bases in ((First, Second), (Both,)):
+            cls = make('Cls', *bases, periodic_task.PeriodicTasks)
+            self.assertEqual(['one', 'two'], list(functions(cls))[:2])
 
     def test_the_parent_keeps_its_own(self):
         parent = make('Parent', one=task(1, 'one'))
@@ -218,6 +297,19 @@ class TestRefused(base.TestCase):
     def test_an_override_that_cannot_be_called(self):
         parent = make('Parent', one=task(name='one'))
         self.assertIn('Cls.one', self.refuse(parent, one=3))
+
+    def test_a_mixin_that_cannot_be_called(self):
+        class First:
+            one = task(1, 'one')
+
+        class Second(First):
+            one = 3
+
+        bases = Second, periodic_task.PeriodicTasks
+        self.assertIn('Second.one', self.refuse(*bases))
+        # Unless the class overrides that.
+        cls = make('Cls', *bases, one=task(2, 'one'))
+        self.assertEqual({'one': 2}, cls._periodic_spacing)
 
     def test_an_override_that_nothing_declares(self):
         self.assertEqual({}, functions(make('Cls', one=plain, two=3)))
