@@ -18,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: help demo test clean python
 
 help:
-	@echo 'make demo    audit this host, under threading and under eventlet'
+	@echo 'make demo    show what the library is for, and audit this host'
 	@echo 'make test    run the tests and the checks (tox)'
 	@echo 'make clean   remove what the other two have built'
 	@echo
@@ -27,8 +27,10 @@ help:
 demo: $(VENV)/.installed
 	@rm -rf $(DEMO)
 	@mkdir $(DEMO)
-	@echo 'The tasks of examples/host_audit.py (its configuration file makes'
-	@echo 'them more frequent):'
+	@unset OS_OSLO_PERIODIC__BACKEND; $(BIN)/python -m examples.demo
+	@echo
+	@echo 'A service for real: the tasks of examples/host_audit.py, which its'
+	@echo 'configuration file makes more frequent.'
 	@$(BIN)/oslo-periodic -q list examples.host_audit:HostAudit
 	@unset OS_OSLO_PERIODIC__BACKEND; \
 	for backend in threading eventlet; do \

@@ -49,8 +49,7 @@ class Seconds(types.Float):
         return seconds
 
 
-# To the letter the option of oslo.service: a process that loads both
-# libraries would die of DuplicateOptError otherwise.
+# The option of oslo.service to the letter, or both cannot be registered.
 periodic_opts: list[cfg.Opt] = [
     cfg.BoolOpt(
         'run_external_periodic_tasks',
@@ -146,10 +145,18 @@ runner_opts: list[cfg.Opt] = [
     cfg.StrOpt(
         'control_socket',
         help='Absolute path of the Unix socket on which a PeriodicRunner '
-        'accepts "oslo-periodic ctl" commands. If the option is not set, '
-        'there is no socket. Only root and the user of the process can use '
-        'the socket. Each process needs its own path: {pid} stands for the '
-        'process ID. The option is read when the runner starts.',
+        'accepts "oslo-periodic ctl" commands. Not set: there is no socket. '
+        'Only root and the user of the process can use the socket. Each '
+        'process needs its own path: {pid} stands for the process ID. The '
+        'option is read when the runner starts.',
+    ),
+    cfg.IntOpt(
+        'failing_after',
+        default=5,
+        min=0,
+        mutable=True,
+        help='Number of failures in a row, timeouts included, after which a '
+        'task makes its PeriodicRunner unhealthy. 0 disables this check.',
     ),
 ]
 
@@ -244,7 +251,6 @@ task_opts: list[cfg.Opt] = [
     ),
 ]
 
-#: All that is in the group of oslo.periodic.
 group_opts = [*backend_opts, *process_opts, *runner_opts, *default_opts]
 
 
@@ -281,10 +287,8 @@ def register_task(
     """Register the group of a task.
 
     It happens on its own where a configuration file or the environment has
-    the group; code that sets an option of it, as a test does, calls this
-    first.
+    the group; code that sets an option of it, as a test does, calls this.
 
-    :param conf: the configuration.
     :param class_name: the name of the class.
     :param task_name: the name of the task.
     """

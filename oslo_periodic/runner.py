@@ -142,9 +142,7 @@ class PeriodicRunner(_operations.Operations):
             backend,
             self._settings.workers,
         )
-        surface = _surface.Surface(
-            engine, lambda: self._settings.overdue_factor
-        )
+        surface = _surface.Surface(engine, lambda: self._settings)
         self._engine, self._surface = engine, surface
         try:
             surface.start(
@@ -228,12 +226,22 @@ class PeriodicRunner(_operations.Operations):
             _engine.check_isolation(self._task_sets, engine.backend)
         except exceptions.UnsupportedBackendError as exc:
             LOG.error('%(error)s', {'error': exc})
+        else:
+            self._log_unpicklable()
+
+    def _log_unpicklable(self) -> None:
+        for instance in self._instances:
+            tasks = instance._periodic_state
+            if _engine.needs_process(tasks) is not None:
+                from oslo_periodic.drivers import _processes
+
+                _processes.log_unpicklable(tasks, instance)
 
     def request_stop(self) -> None:
         """Stop, without waiting for it."""
         engine = self._running
         if engine is not None:
-            LOG.info('Stop of the periodic task runner requested')
+            _commands.log_stop()
             engine.submit(self.stop, 'periodic-stop')
 
 

@@ -13,7 +13,8 @@
 """The command ``oslo-periodic``, on cliff.
 
 Modules: `main` is the entry point, and `_app` the application. `backends`,
-`list_tasks`, `run` and `ctl` are the commands. `_service` makes the instance
-that they work on, `_foreground` runs it, `_client` talks to the control
-socket, and `errors` has the errors that are reported as one line.
+`list_tasks`, `run`, `ctl` and `ctl_status` are the commands. `_service` makes
+the instance that they work on, `_foreground` runs it, `_targets` finds the
+processes that `ctl` addresses, `_client` talks to one of them, `_tables` and
+`_text` print, and `errors` has the errors that are reported as one line.
 """

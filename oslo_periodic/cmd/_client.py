@@ -14,9 +14,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+import contextlib
 import json
 import os
+import pathlib
 import socket
+import stat
+import struct
 import time
 from typing import TypeVar
 
@@ -26,6 +31,12 @@ _Result = TypeVar('_Result')
 
 #: Largest accepted answer in bytes; a status takes a few KB for each task.
 _MAX_ANSWER = 1 << 28
+#: pid, uid and gid, as SO_PEERCRED gives them.
+_CREDENTIALS = struct.Struct('3i')
+
+
+class NotListening(errors.UserError):
+    """No process listens on the path."""
 
 
 def call(
@@ -43,7 +54,8 @@ def call(
     :param task: the name of the task, for commands that take one.
     :param expect: the type of the result.
     :param timeout: seconds to wait for the complete answer.
-    :raises UserError: if the answer does not arrive, or reports an error.
+    :raises UserError: if the answer does not arrive, or reports an error, or
+        the process that listens is not trusted.
     """
     request = json.dumps({'command': command, 'task': task})
     try:
@@ -55,7 +67,8 @@ def call(
         ) from exc
     except OSError as exc:
         reason = os.strerror(exc.errno) if exc.errno else str(exc)
-        raise errors.UserError(
+        is_gone = isinstance(exc, ConnectionRefusedError | FileNotFoundError)
+        raise (NotListening if is_gone else errors.UserError)(
             f'Cannot connect to {path}: {reason}. Check that the service is '
             'running and that [oslo_periodic] control_socket is this path'
         ) from exc
@@ -77,8 +90,9 @@ def _exchange(path: str, request: bytes, timeout: float) -> bytes:
     chunks = []
     length = 0
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(timeout)
+        connection.settimeout(max(timeout, 0.001))
         connection.connect(path)
+        _check_peer(connection, path)
         connection.sendall(request)
         while length < _MAX_ANSWER:
             remaining = deadline - time.monotonic()
@@ -93,24 +107,73 @@ def _exchange(path: str, request: bytes, timeout: float) -> bytes:
     return b''.join(chunks)
 
 
+def _check_peer(connection: socket.socket, path: str) -> None:
+    """Check that the process that listens may be believed.
+
+    That is a process of root, or of the user of this command, or of the owner
+    of the file if other users cannot create a file there.
+
+    :raises UserError: if it is another process.
+    """
+    data = connection.getsockopt(
+        socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size
+    )
+    pid, uid, _gid = _CREDENTIALS.unpack(data)
+    if uid in (0, os.geteuid()):
+        return
+    listens = f'The process that listens on {path} (pid {pid})'
+    owner = os.stat(path).st_uid
+    if uid != owner:
+        raise errors.UserError(
+            f'{listens} has uid {uid}, and the file belongs to uid {owner}: '
+            'its answers are not trusted'
+        )
+    for directory in pathlib.Path(os.path.realpath(path)).parents:
+        if directory.stat().st_mode & stat.S_IWOTH:
+            raise errors.UserError(
+                f'{listens} has uid {uid}, and every user can create a '
+                f'socket in {directory}: its answers are not trusted. Run '
+                'this command as that user if it is the user of the service, '
+                'or set [oslo_periodic] control_socket to a path in a '
+                'directory of the service, such as /run/SERVICE'
+            )
+
+
 def _result(path: str, answer: bytes, expect: type[_Result]) -> _Result:
     """Take the result out of an answer.
 
     :raises UserError: if the answer reports an error, or is not an answer of
         the control protocol.
     """
-    wrong_protocol = errors.UserError(
-        f'The process that listens on {path} does not use the control '
-        'protocol of oslo.periodic'
-    )
-    try:
+    with protocol_of(path):
         message = json.loads(answer)
         succeeded = bool(message['ok'])
         result: object = message['result' if succeeded else 'error']
-    except (ValueError, TypeError, KeyError, RecursionError) as exc:
-        raise wrong_protocol from exc
+        if succeeded and not isinstance(result, expect):
+            raise TypeError(f'{type(result)} is not {expect}')
     if not succeeded:
         raise errors.UserError(str(result))
-    if not isinstance(result, expect):
-        raise wrong_protocol
+    assert isinstance(result, expect)  # noqa: S101 # nosec B101
     return result
+
+
+@contextlib.contextmanager
+def protocol_of(path: str) -> Iterator[None]:
+    """Report an answer that lacks a field, or has one of a wrong type.
+
+    :param path: the socket that the answer came from.
+    :raises UserError: if the block fails on the contents of the answer.
+    """
+    try:
+        yield
+    except (
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        RecursionError,
+    ) as exc:
+        raise errors.UserError(
+            f'The process that listens on {path} does not use the control '
+            'protocol of oslo.periodic'
+        ) from exc

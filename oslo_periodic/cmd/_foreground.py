@@ -14,8 +14,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-import contextlib
 import logging
 import os
 import signal
@@ -24,13 +22,13 @@ import time
 from oslo_config import cfg
 
 from oslo_periodic import backends
+from oslo_periodic.cmd import _signals
 from oslo_periodic import exceptions
 from oslo_periodic import periodic_task
 from oslo_periodic import runner
 
 LOG = logging.getLogger('oslo_periodic.cmd.run')
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 #: Written to the pipe when the runner has ended; 0 is not a signal number.
 _RUNNER_ENDED = b'\0'
 
@@ -48,39 +46,11 @@ def run(
     :returns: the exit code: 1 if the runner itself has failed, else 0.
     :raises PeriodicError: if the runner cannot start.
     """
-    with _signal_pipe() as (read_fd, write_fd):
+    with _signals.pipe() as (read_fd, write_fd):
         periodic = runner.PeriodicRunner(tasks, None, conf)
         deadline = None if seconds is None else time.monotonic() + seconds
         periodic.start()
         return _MainLoop(periodic, conf, read_fd, write_fd).run(deadline)
-
-
-@contextlib.contextmanager
-def _signal_pipe() -> Iterator[tuple[int, int]]:
-    """Write the numbers of the signals that arrive to a pipe.
-
-    A signal handler may run in any green thread: it must not raise an
-    exception, and an event that it sets does not wake the hub. Data in a
-    pipe does.
-
-    :returns: the descriptors to read from and to write to.
-    """
-    read_fd, write_fd = os.pipe()
-    for fd in (read_fd, write_fd):
-        os.set_blocking(fd, False)
-    handlers = {
-        number: signal.signal(number, lambda *_arguments: None)
-        for number in _SIGNALS
-    }
-    previous_fd = signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
-    try:
-        yield read_fd, write_fd
-    finally:
-        signal.set_wakeup_fd(previous_fd)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        os.close(read_fd)
-        os.close(write_fd)
 
 
 class _MainLoop:
@@ -141,7 +111,7 @@ class _MainLoop:
     def _on_signal(self, number: int) -> None:
         if number == signal.SIGHUP:
             self._reload()
-        elif number in _SIGNALS:
+        elif number in _signals.HANDLED:
             name = signal.Signals(number).name
             if self._stopping:
                 LOG.info(

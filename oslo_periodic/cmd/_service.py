@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 import traceback
 import types
@@ -23,6 +24,8 @@ from oslo_config import cfg
 
 from oslo_periodic.cmd import errors
 from oslo_periodic import exceptions
+
+LOG = logging.getLogger('oslo_periodic.cmd.run')
 
 
 def find_class(target: str) -> type:
@@ -37,6 +40,13 @@ def find_class(target: str) -> type:
         raise errors.UserError(
             f'{target!r} is not of the form MODULE:CLASS, as in '
             'nova.compute.manager:ComputeManager'
+        )
+    if '/' in module_name or module_name.endswith('.py'):
+        name = module_name.removesuffix('.py').removeprefix('./')
+        dotted = name.strip('/').replace('/', '.')
+        raise errors.UserError(
+            f'{target!r} names a file, not a module: use '
+            f'{dotted}:{class_name}, relative to the current directory'
         )
     if '' not in sys.path:
         sys.path.insert(0, '')
@@ -61,24 +71,67 @@ def _import(name: str) -> types.ModuleType:
         if exc.name and f'{name}.'.startswith(f'{exc.name}.'):
             raise errors.UserError(f'There is no module {exc.name!r}') from exc
         raise errors.UserError(
-            f'Module {name!r} needs {exc.name!r}, which is not installed'
+            f'Module {name!r} needs {exc.name!r}, which is not installed '
+            f'({_place(exc)})'
         ) from exc
-    except Exception as exc:
+    except (Exception, SystemExit) as exc:
         raise errors.UserError(
-            f'Module {name!r} cannot be imported: {errors.one_line(exc)}'
+            f'Module {name!r} cannot be imported: {errors.one_line(exc)} '
+            f'({_place(exc)})'
         ) from exc
 
 
-def configure(files: list[str]) -> cfg.ConfigOpts:
+def _place(exc: BaseException) -> str:
+    """Return the file and the line at which a module failed."""
+    if isinstance(exc, SyntaxError) and exc.filename:
+        return f'{exc.filename}:{exc.lineno}'
+    frames = [
+        frame
+        for frame in traceback.extract_tb(exc.__traceback__)
+        if not frame.filename.startswith('<frozen importlib')
+    ]
+    return f'{frames[-1].filename}:{frames[-1].lineno}'
+
+
+def configure(
+    files: list[str],
+    directories: list[str] | None = None,
+    conf: cfg.ConfigOpts | None = None,
+) -> cfg.ConfigOpts:
     """Read configuration files.
 
+    :param files: their paths.
+    :param directories: directories of further files; None: the default ones.
+    :param conf: the object that reads them; None: a new one.
     :raises UserError: if a file is missing or cannot be parsed.
     """
-    conf = cfg.ConfigOpts()
+    conf = cfg.ConfigOpts() if conf is None else conf
     try:
-        conf([], project='oslo-periodic', default_config_files=files)
+        conf(
+            [],
+            project='oslo-periodic',
+            default_config_files=files,
+            default_config_dirs=directories or None,
+        )
     except cfg.Error as exc:
         raise errors.UserError(errors.one_line(exc)) from exc
+    return conf
+
+
+def global_conf() -> cfg.ConfigOpts:
+    """Return the ConfigOpts that modules of a service register options on.
+
+    A module that has parsed it at its import has set values that this command
+    replaces, which is logged.
+    """
+    conf: cfg.ConfigOpts = cfg.CONF
+    if getattr(conf, '_namespace', None) is not None:
+        LOG.warning(
+            'The module has parsed oslo_config.cfg.CONF when it was '
+            'imported; its configuration files are replaced by those of '
+            'this command'
+        )
+        conf.clear()
     return conf
 
 
@@ -92,9 +145,8 @@ def construct(cls: type, conf: cfg.ConfigOpts) -> object:
     except exceptions.PeriodicError as exc:
         raise errors.UserError(str(exc)) from exc
     except Exception as exc:
-        frame = traceback.extract_tb(exc.__traceback__)[-1]
         raise errors.UserError(
             f'{cls.__qualname__}(conf) failed: {errors.one_line(exc)} '
-            f'({frame.filename}:{frame.lineno})'
+            f'({_place(exc)})'
         ) from exc
     return instance

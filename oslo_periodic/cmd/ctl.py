@@ -10,207 +10,66 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""``oslo-periodic ctl``: inspect and control a running service."""
+"""The commands ``oslo-periodic ctl``, except ``ctl status``."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
 
 from cliff import command
-from cliff import lister
-from oslo_config import cfg
 
 from oslo_periodic.cmd import _client
-from oslo_periodic.cmd import _service
-from oslo_periodic.cmd import errors
-from oslo_periodic import opts
+from oslo_periodic.cmd import _targets
+from oslo_periodic.cmd import _text
 
-#: What ``status`` returns for a task: the fields of a JSON object.
-_TaskStatus = dict[str, Any]
+TASK_HELP = 'name of the task, with or without its class'
 
-_STATUS_COLUMNS = (
-    'Task',
-    'Spacing',
-    'Activity',
-    'Due or since',
-    'Runs',
-    'Failed',
-    'Skipped',
-    'Last start',
-    'Took',
-    'Late by',
-    'Last outcome',
-)
-_TASK_HELP = 'name of the task, with or without its class'
+
+def report_failures(failed: list[str]) -> int:
+    """Print the errors of processes, and return the exit code."""
+    for line in failed:
+        print(line, file=sys.stderr)
+    return 1 if failed else 0
 
 
 class _CtlCommand(command.Command):
-    """A command that is sent to the control socket of a service."""
+    """A command that is sent to the control sockets of a service."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Add the arguments that name the socket."""
+        """Add the arguments that name the sockets."""
         parser = super().get_parser(prog_name)
-        group = parser.add_mutually_exclusive_group()
-        group.add_argument(
-            '--socket',
-            metavar='PATH',
-            help='control socket of the service: its [oslo_periodic] '
-            'control_socket',
-        )
-        group.add_argument(
-            '--config-file',
-            metavar='PATH',
-            action='append',
-            default=[],
-            help='configuration file of the service, to read control_socket '
-            'from; may be repeated, later files take precedence. The '
-            'environment variable OS_OSLO_PERIODIC__CONTROL_SOCKET takes '
-            'precedence over all files',
-        )
+        _targets.add_arguments(parser)
         return parser
 
-
-def _socket_path(parsed_args: argparse.Namespace) -> str:
-    """Return the path of the socket that the arguments name.
-
-    :raises UserError: if neither the arguments nor the environment name one.
-    """
-    if parsed_args.socket:
-        return str(parsed_args.socket)
-    conf = _service.configure(parsed_args.config_file)
-    opts.register(conf)
-    try:
-        path = conf[opts.GROUP].control_socket
-    except (cfg.Error, ValueError) as exc:
-        raise errors.UserError(errors.one_line(exc)) from exc
-    if not path:
-        places = ', '.join(parsed_args.config_file) or 'the environment'
-        raise errors.UserError(
-            f'[oslo_periodic] control_socket is not set in {places}: pass '
-            '--socket PATH, or --config-file with a file that sets it'
-        )
-    if '{pid}' in path:
-        raise errors.UserError(
-            f'[oslo_periodic] control_socket = {path} names one socket for '
-            'each process: pass the path of one of them with --socket'
-        )
-    return str(path)
-
-
-class CtlStatus(_CtlCommand, lister.Lister):
-    """Show the state of each periodic task of a running service.
-
-    The formats other than "table" show all fields. -c selects columns.
-    """
-
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Add the arguments of the command."""
-        parser = super().get_parser(prog_name)
-        parser.add_argument(
-            'task',
-            metavar='TASK',
-            nargs='?',
-            help=f'{_TASK_HELP}; by default, all tasks are shown',
-        )
-        return parser
-
-    def take_action(
-        self, parsed_args: argparse.Namespace
-    ) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
-        """Return a row for each task."""
-        status = _client.call(_socket_path(parsed_args), 'status', expect=dict)
-        tasks: list[_TaskStatus] = status['tasks']
-        if parsed_args.task:
-            tasks = _find(tasks, parsed_args.task)
-        for problem in status['problems']:
-            print(f'Unhealthy: {problem}', file=sys.stderr)
-        if parsed_args.formatter == 'table':
-            return _STATUS_COLUMNS, [_row(task) for task in tasks]
-        columns = tuple(tasks[0]) if tasks else ()
-        return columns, [tuple(task.values()) for task in tasks]
-
-
-def _find(tasks: list[_TaskStatus], name: str) -> list[_TaskStatus]:
-    """Return the tasks of a name, with or without its class.
-
-    :raises UserError: if there is none.
-    """
-    found = [
-        task
-        for task in tasks
-        if name in (task['task'], task['task'].partition('.')[2])
-    ]
-    if not found:
-        raise errors.UserError(f'There is no periodic task {name}')
-    return found
-
-
-def _row(task: _TaskStatus) -> tuple[object, ...]:
-    failures = str(task['failures'])
-    if task['failures_in_a_row']:
-        failures += f' ({task["failures_in_a_row"]} in a row)'
-    outcome = task['last_outcome'] or ''
-    if task['last_error']:
-        outcome = f'{outcome}: {task["last_error"]}'
-    return (
-        task['task'],
-        f'{task["spacing"]:g}',
-        task['activity'],
-        _time_of_day(task['running_since'] or task['due']),
-        task['runs'],
-        failures,
-        sum(task['skipped'].values()),
-        _time_of_day(task['last_start']),
-        _seconds(task['last_duration']),
-        _seconds(task['lateness']),
-        outcome,
-    )
-
-
-def _time_of_day(timestamp: str | None) -> str:
-    """Return the time of day of an ISO 8601 timestamp, in its time zone."""
-    return timestamp[11:23] if timestamp else ''
-
-
-def _seconds(seconds: float | None) -> str:
-    return '' if seconds is None else f'{seconds:.3f}'
+    def say(self, label: str, text: str) -> None:
+        """Print a line about a process."""
+        print(_text.clean(f'{label}: {text}' if label else text))
 
 
 class CtlHealth(_CtlCommand):
     """Check the health of the periodic tasks of a running service.
 
     The exit code is 0 if they are healthy. It is 1 if they are unhealthy or
-    the service does not answer. Use the command as a probe of a container or
-    of a service manager.
+    the service does not answer; of several processes, if one is unhealthy or
+    does not answer. Use the command as a probe of a container or of a service
+    manager.
     """
-
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Add the arguments of the command."""
-        parser = super().get_parser(prog_name)
-        parser.add_argument(
-            '--timeout',
-            metavar='SECONDS',
-            type=float,
-            default=10.0,
-            help='seconds to wait for the answer (default: 10)',
-        )
-        return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Print the problems and return the exit code."""
-        health = _client.call(
-            _socket_path(parsed_args),
-            'health',
-            expect=dict,
-            timeout=parsed_args.timeout,
-        )
-        for problem in health['problems']:
-            print(f'Unhealthy: {problem}')
-        if health['healthy']:
+        answers = _targets.call(parsed_args, 'health', expect=dict)
+        healthy = True
+        for path, label, health in answers.succeeded:
+            with _client.protocol_of(path):
+                problems = [str(problem) for problem in health['problems']]
+                healthy = healthy and bool(health['healthy'])
+            for problem in problems:
+                self.say(label, f'Unhealthy: {problem}')
+        code = report_failures(answers.failed)
+        if healthy and not code:
             print('Periodic tasks are healthy')
-        return 0 if health['healthy'] else 1
+        return code if healthy else 1
 
 
 class _CtlTaskCommand(_CtlCommand):
@@ -220,24 +79,29 @@ class _CtlTaskCommand(_CtlCommand):
     protocol_command: str
     #: What is printed after the name of the task.
     result: str
+    #: What is printed if the command had no effect.
+    no_result = 'is unchanged'
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add the arguments of the command."""
         parser = super().get_parser(prog_name)
-        parser.add_argument('task', metavar='TASK', help=_TASK_HELP)
+        parser.add_argument('task', metavar='TASK', help=TASK_HELP)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Send the command and print the names of the tasks it affects."""
-        names = _client.call(
-            _socket_path(parsed_args),
+        answers = _targets.call(
+            parsed_args,
             self.protocol_command,
             parsed_args.task,
             expect=list,
         )
-        for name in names:
-            print(f'{name} {self.result}')
-        return 0
+        for _path, label, names in answers.succeeded:
+            for name in names:
+                self.say(label, f'{name} {self.result}')
+            if not names:
+                self.say(label, f'{parsed_args.task} {self.no_result}')
+        return report_failures(answers.failed)
 
 
 class CtlPause(_CtlTaskCommand):
@@ -253,6 +117,7 @@ class CtlResume(_CtlTaskCommand):
     """Resume a paused periodic task."""
 
     protocol_command, result = 'resume', 'is resumed'
+    no_result = 'is not paused'
 
 
 class CtlRun(_CtlTaskCommand):
@@ -273,6 +138,7 @@ class CtlStop(_CtlCommand):
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Send the command."""
-        _client.call(_socket_path(parsed_args), 'stop', expect=object)
-        print('The runner is stopping')
-        return 0
+        answers = _targets.call(parsed_args, 'stop', expect=object)
+        for _path, label, _result in answers.succeeded:
+            self.say(label, 'The runner is stopping')
+        return report_failures(answers.failed)

@@ -12,9 +12,15 @@
 
 """Errors that the command reports without a traceback."""
 
+from oslo_periodic.cmd import _text
+
 
 class UserError(Exception):
     """An error that is reported as one line: its message."""
+
+    def __init__(self, message: str) -> None:
+        """Clean the message, which may quote another process."""
+        super().__init__(_text.clean(message))
 
 
 def one_line(exc: BaseException) -> str:

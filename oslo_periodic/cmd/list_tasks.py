@@ -21,12 +21,14 @@ from collections.abc import Mapping
 import inspect
 import numbers
 
-from cliff import lister
-
 from oslo_periodic.cmd import _service
+from oslo_periodic.cmd import _tables
 from oslo_periodic.cmd import errors
+from oslo_periodic.config import _settings
 from oslo_periodic.declare import _attributes
 from oslo_periodic.declare import _task
+from oslo_periodic import exceptions
+from oslo_periodic import opts
 
 _COLUMNS = (
     'Name',
@@ -38,13 +40,14 @@ _COLUMNS = (
 )
 
 
-class ListTasks(lister.Lister):
+class ListTasks(_tables.Table):
     """List the periodic tasks of a class.
 
     The class is imported, but not instantiated. It may derive from the
     PeriodicTasks class of oslo_periodic or of oslo_service. A value that
     depends on the configuration is shown as the name of its option, or as
-    "computed" if code determines it.
+    "computed" if code determines it. With --config-file, the values that the
+    class would have with these files are shown.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -54,6 +57,14 @@ class ListTasks(lister.Lister):
             'target',
             metavar='MODULE:CLASS',
             help='class to list, as in nova.compute.manager:ComputeManager',
+        )
+        parser.add_argument(
+            '--config-file',
+            metavar='PATH',
+            action='append',
+            default=[],
+            help='configuration file of the service, to show the values that '
+            'hold with it; may be repeated, later files take precedence',
         )
         return parser
 
@@ -68,10 +79,45 @@ class ListTasks(lister.Lister):
                 f'{parsed_args.target} is not a PeriodicTasks class: it '
                 'derives from that of neither oslo_periodic nor oslo_service'
             )
-        spacings: Mapping[str, object] = getattr(cls, '_periodic_spacing', {})
-        enabled = [_describe(cls, name, function) for name, function in pairs]
-        rows = [_row(task, spacings) for task in [*enabled, *_disabled(cls)]]
+        spacings: Mapping[str, _task.Spacing] = getattr(
+            cls, '_periodic_spacing', {}
+        )
+        tasks = [_describe(cls, name, function) for name, function in pairs]
+        effective = _effective(cls, parsed_args.config_file)
+        rows = [
+            _row(effective(task, spacings.get(task.name, task.spacing)))
+            for task in [*tasks, *_disabled(cls)]
+        ]
         return _COLUMNS, rows
+
+
+def _effective(
+    cls: type, files: list[str]
+) -> Callable[[_task.Task, _task.Spacing], _task.Task]:
+    """Return what puts the values that hold into a description.
+
+    :param cls: the class of the tasks.
+    :param files: the configuration files; without any, only the class counts.
+    """
+    if not files:
+        return lambda task, spacing: task._replace(spacing=spacing)
+    conf = _service.configure(files, conf=_service.global_conf())
+    opts.register(conf)
+    try:
+        reader = _settings.SettingsReader(conf, cls.__name__)
+    except ValueError as exc:
+        raise errors.UserError(str(exc)) from exc
+
+    def read(task: _task.Task, spacing: _task.Spacing) -> _task.Task:
+        try:
+            settings = reader.read(task, spacing)
+        except exceptions.InvalidPeriodicTaskArg as exc:
+            raise errors.UserError(str(exc)) from exc
+        return task._replace(
+            spacing=settings.spacing, enabled=settings.enabled
+        )
+
+    return read
 
 
 def _describe(
@@ -99,10 +145,8 @@ def _disabled(cls: type) -> Iterator[_task.Task]:
                     yield task
 
 
-def _row(
-    task: _task.Task, spacings: Mapping[str, object]
-) -> tuple[object, ...]:
-    spacing = spacings.get(task.name, task.spacing)
+def _row(task: _task.Task) -> tuple[object, ...]:
+    spacing = task.spacing
     enabled = bool(task.enabled) and not _is_negative(spacing)
     if not enabled:
         first_run = 'never'

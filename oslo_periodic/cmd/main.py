@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from oslo_periodic import exceptions
@@ -25,14 +26,19 @@ def main(argv: list[str] | None = None) -> int:
     :param argv: the arguments; None means those of the process.
     :returns: the exit code.
     """
+    wrong_backend: exceptions.PeriodicError | None = None
     try:
         # Imported here because the import fails if the environment names an
         # unknown backend.
         from oslo_periodic.cmd import _app
     except exceptions.PeriodicError as exc:
-        print(f'oslo-periodic: {exc}', file=sys.stderr)
-        return 1
-    code: int = _app.PeriodicApp().run(sys.argv[1:] if argv is None else argv)
+        # Some commands work all the same, such as the one that lists the
+        # backends.
+        wrong_backend = exc
+        os.environ.pop('OS_OSLO_PERIODIC__BACKEND', None)
+        from oslo_periodic.cmd import _app
+    application = _app.PeriodicApp(wrong_backend)
+    code: int = application.run(sys.argv[1:] if argv is None else argv)
     return code
 
 

@@ -16,16 +16,18 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-import contextlib
 import functools
 import signal
+from typing import Any
 
 from cliff import command
 from oslo_config import cfg
 
 from oslo_periodic import backends
 from oslo_periodic.cmd import _foreground
+from oslo_periodic.cmd import _logs
 from oslo_periodic.cmd import _service
+from oslo_periodic.cmd import _text
 from oslo_periodic.cmd import errors
 from oslo_periodic import exceptions
 from oslo_periodic import opts
@@ -35,9 +37,9 @@ from oslo_periodic import periodic_task
 class RunTasks(command.Command):
     """Run the periodic tasks of a class in the foreground.
 
-    The command makes an instance of the class, with a ConfigOpts as the only
-    argument, and runs its tasks with a PeriodicRunner. On SIGTERM or SIGINT,
-    no more tasks start, and the command waits up to [oslo_periodic]
+    The command makes an instance of the class, with oslo_config.cfg.CONF as
+    the only argument, and runs its tasks with a PeriodicRunner. On SIGTERM or
+    SIGINT, no more tasks start, and the command waits up to [oslo_periodic]
     graceful_stop_timeout seconds for running ones. A second SIGTERM or
     SIGINT ends the wait. SIGHUP reloads the configuration files and applies
     changes of mutable options.
@@ -60,30 +62,38 @@ class RunTasks(command.Command):
             'precedence',
         )
         parser.add_argument(
+            '--config-dir',
+            metavar='PATH',
+            action='append',
+            default=[],
+            help='directory whose *.conf files are read after the '
+            'configuration files; may be repeated',
+        )
+        parser.add_argument(
             '--backend',
             metavar='NAME',
             help='concurrency backend, as listed by "oslo-periodic '
             'backends"; overrides the configuration files',
         )
-        duration = parser.add_mutually_exclusive_group()
-        duration.add_argument(
-            '--once',
-            action='store_true',
-            help='run the due tasks once, one after the other, and exit',
-        )
-        duration.add_argument(
-            '--for',
-            dest='seconds',
-            metavar='SECONDS',
-            type=_seconds,
-            help='stop after this many seconds',
-        )
+        _add_duration(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Run the tasks until the command is stopped."""
         cls = _service.find_class(parsed_args.target)
-        conf = _service.configure(parsed_args.config_file)
+        if not hasattr(cls, 'run_periodic_tasks'):
+            raise errors.UserError(
+                f'{parsed_args.target} is not a PeriodicTasks class: it has '
+                'no method run_periodic_tasks'
+            )
+        if parsed_args.fail and not parsed_args.once:
+            raise errors.UserError('--fail needs --once')
+        conf = _service.global_conf()
+        _logs.register(conf)
+        _service.configure(
+            parsed_args.config_file, parsed_args.config_dir, conf
+        )
+        _logs.set_up(conf, self.app.LOG)
         if parsed_args.backend:
             _override_backend(conf, parsed_args.backend)
         run = _runnable(_service.construct(cls, conf), conf, parsed_args)
@@ -98,6 +108,27 @@ class RunTasks(command.Command):
             backends.get_backend().close()
 
 
+def _add_duration(parser: argparse.ArgumentParser) -> None:
+    duration = parser.add_mutually_exclusive_group()
+    duration.add_argument(
+        '--once',
+        action='store_true',
+        help='run the due tasks once, one after the other, and exit',
+    )
+    parser.add_argument(
+        '--fail',
+        action='store_true',
+        help='with --once, exit with code 1 if a task fails',
+    )
+    duration.add_argument(
+        '--for',
+        dest='seconds',
+        metavar='SECONDS',
+        type=_text.seconds,
+        help='stop after this many seconds',
+    )
+
+
 def _runnable(
     tasks: object, conf: cfg.ConfigOpts, parsed_args: argparse.Namespace
 ) -> Callable[[], int]:
@@ -105,13 +136,15 @@ def _runnable(
 
     :raises UserError: if the instance cannot be run in this mode.
     """
-    if not hasattr(tasks, 'run_periodic_tasks'):
+    is_ours = isinstance(tasks, periodic_task.PeriodicTasks)
+    if parsed_args.fail and not is_ours:
         raise errors.UserError(
-            f'{parsed_args.target} is not a PeriodicTasks class: it has no '
-            'method run_periodic_tasks'
+            f'{parsed_args.target} derives from the PeriodicTasks class of '
+            'another library, which does not report failures: --fail cannot '
+            'be used'
         )
     if parsed_args.once:
-        return functools.partial(_run_once, tasks.run_periodic_tasks)
+        return functools.partial(_run_once, tasks, parsed_args.fail)
     if isinstance(tasks, periodic_task.PeriodicTasks):
         return functools.partial(
             _foreground.run, tasks, conf, parsed_args.seconds
@@ -130,19 +163,15 @@ def _override_backend(conf: cfg.ConfigOpts, name: str) -> None:
     conf.set_override('backend', name, opts.GROUP)
 
 
-def _run_once(tick: Callable[[object], object]) -> int:
-    """Make one tick; SIGTERM and SIGINT do not interrupt it."""
+def _run_once(tasks: Any, fail: bool) -> int:
+    """Make one tick; SIGTERM and SIGINT do not interrupt it.
+
+    :param tasks: an instance of PeriodicTasks, of either library.
+    :param fail: whether a failed task gives the exit code 1.
+    """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_arguments: None)
-    tick(None)
-    return 0
-
-
-def _seconds(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        seconds = float(text)
-        if 0 <= seconds < float('inf'):
-            return seconds
-    raise argparse.ArgumentTypeError(
-        f'{text!r} is not a finite number of seconds, 0 or more'
-    )
+    tasks.run_periodic_tasks(None)
+    if not fail:
+        return 0
+    return int(any(s.failures for s in tasks.periodic_state().values()))

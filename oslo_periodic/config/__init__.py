@@ -19,5 +19,6 @@ Modules:
 - `_apply`: fills a task set with the tasks of a class;
 - `_reload`: applies a change to a task set in use;
 - `_groups`: follows changes of files, and warns of typos;
+- `_files`: reads what files set, registered as an option or not;
 - `_sample`: lists the options of a class for oslo-config-generator.
 """

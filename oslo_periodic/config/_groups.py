@@ -17,13 +17,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 import logging
-import pathlib
+import re
 from typing import TypeVar
 import weakref
 
 from oslo_config import cfg
 
 from oslo_periodic import _log
+from oslo_periodic.config import _files
 from oslo_periodic.core import _task_set
 from oslo_periodic.declare import _names
 from oslo_periodic import opts
@@ -32,6 +33,12 @@ LOG = _log.get_logger('oslo_periodic.periodic_task')
 
 #: The least similarity of a class's name to a group's for a typo.
 _CUTOFF = 0.8
+#: The same for the kinds of groups, which have neighbours such as oslo_policy.
+_CUTOFF_OF_GROUPS = 0.85
+#: Characters by which the length of a mistyped name differs at most.
+_MOST_EXTRA = 3
+#: Unknown groups that are reported one by one: each is compared with tasks.
+_MOST_REPORTED = 50
 
 _Follower = TypeVar('_Follower')
 
@@ -85,22 +92,24 @@ def follow(
 
 
 def check_groups(conf: object) -> None:
-    """Warn of groups that belong to no task, and of their unknown options.
+    """Warn of groups and options that look like typos, once each.
 
     It is called when tasks are about to run for the first time: by then all
-    instances have been made. Each mistake is logged once.
+    instances have been made.
 
     :param conf: the configuration.
     """
     hook = _hooks.get(id(conf))
     if hook is None or not isinstance(conf, cfg.ConfigOpts):
         return
-    sections = [
-        section
-        for section in conf.list_all_sections()
-        if section.lower().startswith(opts.TASK_GROUP)
-    ]
-    if not sections:
+    names = conf.list_all_sections()
+    suspects = [name for name in names if _OURS.match(name)]
+    registered = {name.lower() for name in conf}
+    for section in names:
+        # Other libraries and the service have groups of their own.
+        if not (_OURS.match(section) or section.lower() in registered):
+            _check_name(hook, section)
+    if not suspects:
         return
     tasks = [
         f'{follower.class_name}.{name}'
@@ -108,18 +117,64 @@ def check_groups(conf: object) -> None:
         if isinstance(follower, _task_set.TaskSet)
         for name in follower.task_names()
     ]
+    contents = _files.sections(conf)
+    _check_tasks(hook, suspects, tasks, contents)
+    for option in contents.get(opts.GROUP, ()):
+        known = [str(name) for name in conf[opts.GROUP]]
+        _check_option(hook, opts.GROUP, option, known, 'oslo.periodic')
+
+
+#: The names of the groups of oslo.periodic and of tasks.
+_OURS = re.compile(
+    f'{opts.GROUP}$|{re.escape(opts.TASK_GROUP)}', re.IGNORECASE
+)
+
+
+def _check_name(hook: _Hook, section: str) -> None:
+    """Warn of a group whose name is nearly one of ours."""
+    kind, separator, task = section.partition(':')
+    right = opts.TASK_GROUP[:-1] if separator else opts.GROUP
+    if abs(len(kind) - len(right)) > _MOST_EXTRA or kind == right:
+        return  # A cheap test, as there may be many groups.
+    if not _names.nearest(kind, [right], _CUTOFF_OF_GROUPS):
+        return
+    # Once for all tasks: there may be many.
+    if _first_time(hook, f'{kind}{separator}'):
+        LOG.warning(
+            'The configuration has a group [%(group)s], which nothing reads; '
+            'did you mean [%(near)s]?',
+            {'group': section, 'near': f'{right}{separator}{task}'},
+        )
+
+
+def _check_tasks(
+    hook: _Hook,
+    sections: list[str],
+    tasks: list[str],
+    contents: dict[str, dict[str, list[str]]],
+) -> None:
     # oslo.config ignores the case of groups' names.
     known = {task.lower() for task in tasks}
-    contents = _sections(conf)
+    options = [option.dest for option in opts.task_opts]
+    unknown = []
     for section in sections:
         name = section[len(opts.TASK_GROUP) :]
+        if section.lower() == opts.GROUP:
+            continue
         if name.lower() not in known:
             if _first_time(hook, section):
-                _report_group(section, name, tasks)
+                unknown.append((section, name))
             continue
         for option in contents.get(section, ()):
-            if _first_time(hook, section, option):
-                _report_option(section, option)
+            _check_option(hook, section, option, options, 'periodic tasks')
+    for section, name in unknown[:_MOST_REPORTED]:
+        _report_group(section, name, tasks)
+    if len(unknown) > _MOST_REPORTED:
+        LOG.warning(
+            'The configuration has %(count)d more groups of periodic tasks '
+            'that this process does not have',
+            {'count': len(unknown) - _MOST_REPORTED},
+        )
 
 
 def _first_time(hook: _Hook, section: str, option: str = '') -> bool:
@@ -156,30 +211,19 @@ def _report_group(section: str, name: str, tasks: list[str]) -> None:
     )
 
 
-def _report_option(section: str, option: str) -> None:
-    known = [opt.dest for opt in opts.task_opts]
+def _check_option(
+    hook: _Hook, section: str, option: str, known: list[str], owner: str
+) -> None:
     if option.replace('-', '_') in known:
         return
-    LOG.warning(
-        'The configuration group [%(group)s] sets %(option)s, which is not '
-        'an option of periodic tasks; did you mean %(near)s?',
-        {
-            'group': section,
-            'option': option,
-            'near': _names.nearest(option, known, 0.0),
-        },
-    )
-
-
-def _sections(conf: cfg.ConfigOpts) -> dict[str, dict[str, list[str]]]:
-    """Read what the files set, registered as an option or not."""
-    paths = [pathlib.Path(path) for path in conf.config_file or ()]
-    for directory in conf.config_dir or ():
-        paths += sorted(pathlib.Path(directory).glob('*.conf'))
-    sections: dict[str, dict[str, list[str]]] = {}
-    for path in paths:
-        try:
-            cfg.ConfigParser(str(path), sections).parse()
-        except (OSError, cfg.ParseError):
-            pass  # oslo.config reports it when it parses the file itself.
-    return sections
+    if _first_time(hook, section, option):
+        LOG.warning(
+            'The configuration group [%(group)s] sets %(option)s, which is '
+            'not an option of %(owner)s; did you mean %(near)s?',
+            {
+                'group': section,
+                'option': option,
+                'owner': owner,
+                'near': _names.nearest(option, known, 0.0),
+            },
+        )

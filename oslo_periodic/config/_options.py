@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+from typing import cast
 from typing import NamedTuple
 from typing import TypeVar
 
@@ -23,12 +24,34 @@ from oslo_config import cfg
 from oslo_periodic import _log
 from oslo_periodic import backends
 from oslo_periodic.backends import base
+from oslo_periodic.config import _files
 from oslo_periodic import exceptions
 from oslo_periodic import opts
 
 LOG = _log.get_logger('oslo_periodic.periodic_task')
 
 _Value = TypeVar('_Value')
+
+
+def value_of(conf: cfg.ConfigOpts, group: str, option: cfg.Opt) -> object:
+    """Return the value of an option.
+
+    :param conf: the configuration.
+    :param group: the group of the option.
+    :param option: the option; it is registered.
+    :raises ValueError: naming the option, the place that sets it and the
+        reason, if the value is invalid.
+    """
+    try:
+        value: object = conf[group][option.dest]
+    except (ValueError, cfg.Error, RecursionError) as exc:
+        # oslo.config puts the repr of a location before the reason.
+        _start, _text, reason = str(exc).partition('is not valid: ')
+        raise ValueError(
+            f'[{group}] {option.name} in '
+            f'{_files.place_of(conf, group, option)}: {reason or exc}'
+        ) from exc
+    return value
 
 
 def read(conf: object, option: cfg.Opt, last: _Value, what: str) -> _Value:
@@ -44,8 +67,8 @@ def read(conf: object, option: cfg.Opt, last: _Value, what: str) -> _Value:
     if not isinstance(conf, cfg.ConfigOpts):
         return last
     try:
-        value: _Value = conf[opts.GROUP][option.dest]
-    except (ValueError, cfg.Error, RecursionError) as exc:
+        value = cast(_Value, value_of(conf, opts.GROUP, option))
+    except ValueError as exc:
         LOG.error(
             '%(what)s keeps using [%(group)s] %(option)s = %(value)s: '
             '%(error)s',
@@ -104,6 +127,7 @@ class RunnerSettings(NamedTuple):
     graceful_stop_timeout: float
     overdue_factor: float
     control_socket: str | None
+    failing_after: int
 
 
 def runner_settings(
@@ -126,8 +150,8 @@ def runner_settings(
         )
     if not isinstance(conf, cfg.ConfigOpts):
         return RunnerSettings(*(opt.default for opt in opts.runner_opts))
-    return RunnerSettings(
-        *(conf[opts.GROUP][opt.dest] for opt in opts.runner_opts)
+    return RunnerSettings._make(
+        value_of(conf, opts.GROUP, option) for option in opts.runner_opts
     )
 
 

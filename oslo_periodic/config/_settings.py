@@ -191,8 +191,10 @@ def _read_defaults(
     conf: cfg.ConfigOpts, class_name: str, last: _policy.Policy | None
 ) -> _policy.Policy:
     if last is None:
-        group = conf[opts.GROUP]
-        values = [group[option.dest] for option in opts.default_opts]
+        values = [
+            _options.value_of(conf, opts.GROUP, option)
+            for option in opts.default_opts
+        ]
     else:
         values = [
             _options.read(conf, option, value, class_name)
@@ -245,10 +247,12 @@ class _Groups:
         ):
             return _NOTHING
         opts.register_task(conf, class_name, task_name)
-        values = conf[group]
         try:
-            found = {opt.dest: values[opt.dest] for opt in opts.task_opts}
-        except (ValueError, cfg.Error, RecursionError) as exc:
+            found = {
+                option.dest: _options.value_of(conf, group, option)
+                for option in opts.task_opts
+            }
+        except ValueError as exc:
             raise exceptions.InvalidPeriodicTaskArg(
                 f'Invalid value in the group [{group}]: {exc}'
             ) from exc

@@ -17,11 +17,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 
+#: Characters of a mistyped name that are compared.
+_COMPARED = 200
+#: The most known names that are compared.
+_MOST_KNOWN = 2000
+
+
 def nearest(name: str, known: Iterable[str], cutoff: float) -> str | None:
     """Return the known name that is most similar to a mistyped one.
 
+    The case of letters does not matter.
+
     :param name: the name as typed.
-    :param known: the names that exist.
+    :param known: the names that exist; of very many, only the first are
+        compared.
     :param cutoff: the least similarity, from 0 (any name) to 1 (the same
         name).
     :returns: None if no name is similar enough.
@@ -29,5 +38,11 @@ def nearest(name: str, known: Iterable[str], cutoff: float) -> str | None:
     # Imported on demand: difflib takes milliseconds, and typos are rare.
     import difflib
 
-    found = difflib.get_close_matches(name, sorted(known), 1, cutoff)
-    return found[0] if found else None
+    lowered = {item.lower(): item for item in sorted(known)}
+    typed = name.lower()
+    if typed in lowered:
+        return lowered[typed]
+    found = difflib.get_close_matches(
+        typed[:_COMPARED], list(lowered)[:_MOST_KNOWN], 1, cutoff
+    )
+    return lowered[found[0]] if found else None

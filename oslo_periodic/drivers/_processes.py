@@ -84,6 +84,27 @@ def run(
                     _warn_lost_changes(ref, event.changed)
 
 
+def log_unpicklable(tasks: _task_set.TaskSet, instance: object) -> None:
+    """Log the tasks that cannot go to a worker process, which they are set to.
+
+    :param tasks: the task set.
+    :param instance: the first argument of the tasks.
+    """
+    for name, row in tasks.schedule.items():
+        if tasks.policy(name).isolation is not status.Isolation.PROCESS:
+            continue
+        ref = _task_set.Ref(tasks, row)
+        try:
+            _check_functions([ref])
+            _payload.dump(tasks, instance, None)
+        except exceptions.NotPicklableError as exc:
+            LOG.error(
+                'Periodic task %(task)s has isolation = process, and each of '
+                'its runs will fail: %(error)s',
+                {'task': ref.full_name, 'error': exc},
+            )
+
+
 def _check_functions(refs: Sequence[_task_set.Ref]) -> None:
     """Check that worker processes can import the functions of tasks.
 

@@ -14,10 +14,11 @@
 
 Modules:
 
-- `_commands`: pause, resume, run and describe tasks, by name;
-- `_operations`: the same as methods of a runner;
+- `_commands`: pause, resume, run and describe tasks;
+- `_find`: the tasks that an operator names;
+- `_operations`: the commands as methods of a runner;
 - `_health`: whether the tasks are healthy, and the reasons if not;
-- `_control`: the control socket;
+- `_control`: the control socket, with `_listener`, its file, and `_lines`;
 - `_notify`: messages to the service manager;
 - `_surface`: the monitor, and what else runs for operators beside a runner.
 """

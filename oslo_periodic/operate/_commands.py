@@ -17,68 +17,38 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Sequence
+import contextvars
 import os
 import time
+from typing import NamedTuple
 from typing import Protocol
 
 from oslo_periodic import _log
 from oslo_periodic.core import _report
 from oslo_periodic.core import _schedule
 from oslo_periodic.core import _task_set
-from oslo_periodic.declare import _names
 from oslo_periodic.drivers import _engine
 from oslo_periodic import exceptions
+from oslo_periodic.operate import _find
 
 LOG = _log.get_logger('oslo_periodic.runner')
 
-
-def find(
-    task_sets: Sequence[_task_set.TaskSet], task: str
-) -> list[_task_set.Ref]:
-    """Find a task by its name.
-
-    :param task_sets: the task sets to search.
-    :param task: its name, with the name of its class or without.
-    :returns: several, if several instances of one class have the task.
-    :raises RunnerError: if there is no such task, the name is ambiguous, or
-        the task is disabled.
-    """
-    found: dict[str, list[_task_set.Ref]] = {}
-    known = []
-    for tasks in task_sets:
-        for name in tasks.task_names():
-            full_name = f'{tasks.class_name}.{name}'
-            known.append(full_name)
-            if task not in (name, full_name):
-                continue
-            refs = found.setdefault(full_name, [])
-            row = tasks.schedule.row(name)
-            if row is not None and not _is_disabled(tasks, row):
-                refs.append(_task_set.Ref(tasks, row))
-    if len(found) == 1:
-        ((full_name, refs),) = found.items()
-        if not refs:
-            raise exceptions.RunnerError(
-                f'the periodic task {full_name} is disabled; its options in '
-                f'[periodic_task:{full_name}] can enable it'
-            )
-        return refs
-    if found:
-        raise exceptions.RunnerError(
-            f'several periodic tasks are named {task}: '
-            f'{" and ".join(sorted(found))}; give the full name of one'
-        )
-    near = _names.nearest(task, known, 0.0)
-    raise exceptions.RunnerError(
-        f'there is no periodic task {task}'
-        + (f'; did you mean {near}?' if near else '')
-    )
+#: The process that sent the command, for the log; empty if code called it.
+_sender: contextvars.ContextVar[str]
+_sender = contextvars.ContextVar('sender', default='')
 
 
-def _is_disabled(tasks: _task_set.TaskSet, row: int) -> bool:
-    # Not by its activity: the task may be running to its end.
-    held = tasks.schedule.held(row) & _schedule.DISABLED
-    return bool(held) or tasks.schedule.spacing(row) < 0
+class RunnerStatus(NamedTuple):
+    """The state of a runner itself."""
+
+    #: The name of its backend.
+    backend: str
+    #: How many workers are busy, and how many there are.
+    workers: tuple[int, int]
+    #: Whether it is stopping.
+    stopping: bool
+    #: Why it is unhealthy; empty if it is healthy.
+    problems: list[str]
 
 
 def _full_names(refs: Sequence[_task_set.Ref]) -> list[str]:
@@ -91,13 +61,13 @@ def pause(task_sets: Sequence[_task_set.TaskSet], task: str) -> list[str]:
     :param task_sets: the task sets to search.
     :param task: its name, with the name of its class or without.
     :returns: the full names of the paused tasks.
-    :raises RunnerError: as :func:`find` does.
+    :raises RunnerError: as :func:`_find.find` does.
     """
-    refs = find(task_sets, task)
+    refs = _find.find(task_sets, task)
     for ref in refs:
         ref.tasks.pause(ref.row)
     names = _full_names(refs)
-    LOG.info('Periodic task %(task)s is paused', {'task': names[0]})
+    _log_by('Periodic task %(task)s is paused%(sender)s', names[0])
     return names
 
 
@@ -106,16 +76,17 @@ def resume(task_sets: Sequence[_task_set.TaskSet], task: str) -> list[str]:
 
     :param task_sets: the task sets to search.
     :param task: its name, with the name of its class or without.
-    :returns: the full names of the tasks.
-    :raises RunnerError: as :func:`find` does.
+    :returns: the full names of the tasks that were paused.
+    :raises RunnerError: as :func:`_find.find` does.
     """
-    refs = find(task_sets, task)
-    for ref in refs:
+    resumed = []
+    for ref in _find.find(task_sets, task):
         if ref.tasks.resume(ref.row):
-            LOG.info(
-                'Periodic task %(task)s is resumed', {'task': ref.full_name}
+            _log_by(
+                'Periodic task %(task)s is resumed%(sender)s', ref.full_name
             )
-    return _full_names(refs)
+            resumed.append(ref)
+    return _full_names(resumed)
 
 
 def run(engine: _engine.Engine, task: str) -> list[str]:
@@ -124,11 +95,11 @@ def run(engine: _engine.Engine, task: str) -> list[str]:
     :param engine: the engine that runs it.
     :param task: its name, with the name of its class or without.
     :returns: the full names of the tasks that will run.
-    :raises RunnerError: as :func:`find` does, or if the task is running and
-        does not queue another run.
+    :raises RunnerError: as :func:`_find.find` does, or if the task is
+        running and does not queue another run.
     """
     dispatcher = engine.dispatcher
-    refs = find(list(dispatcher.members), task)
+    refs = _find.find(list(dispatcher.members), task)
     now = engine.clock.now()
     accepted = []
     for ref in refs:
@@ -148,44 +119,61 @@ def run(engine: _engine.Engine, task: str) -> list[str]:
         )
     dispatcher.wake.set()
     names = _full_names(accepted)
-    LOG.info('Run of periodic task %(task)s requested', {'task': names[0]})
+    _log_by('Run of periodic task %(task)s requested%(sender)s', names[0])
     return names
+
+
+def log_stop() -> None:
+    """Log that a stop was requested."""
+    _log_by('Stop of the periodic task runner requested%(sender)s', '')
+
+
+def _log_by(message: str, task: str) -> None:
+    """Log what was done, and the process that requested it."""
+    sender = _sender.get()
+    LOG.info(
+        message,
+        {'task': task, 'sender': f' by {sender}' if sender else ''},
+    )
 
 
 def status(
     task_sets: Sequence[_task_set.TaskSet],
-    backend: str,
-    workers: tuple[int, int],
-    problems: list[str],
+    runner: RunnerStatus,
     reason: Callable[[_task_set.Ref], str],
 ) -> dict[str, object]:
     """Describe a runner in the types of JSON.
 
     :param task_sets: the task sets it runs.
-    :param backend: the name of its backend.
-    :param workers: how many are busy, and how many there are.
-    :param problems: why it is unhealthy; empty if it is healthy.
+    :param runner: its own state.
     :param reason: says why a task does not start now.
     """
+    names = _find.names_of_classes(task_sets)
     tasks = []
     for task_set in task_sets:
         now = task_set.clock.now()
         offset = time.time() - now
         for name, state in _report.task_states(task_set, now).items():
             row = task_set.schedule.row(name)
-            why = 'it is disabled'
+            why, paused = 'it is disabled', False
             if row is not None:
                 why = reason(_task_set.Ref(task_set, row))
-            tasks.append({**_report.as_dict(state, offset), 'reason': why})
-    busy, count = workers
+                held = task_set.schedule.held(row)
+                paused = bool(held & _schedule.PAUSED)
+            described = _report.as_dict(state, offset)
+            described['task'] = f'{names[task_set]}.{name}'
+            described['module'] = task_set.owner.__module__
+            tasks.append({**described, 'paused': paused, 'reason': why})
+    busy, count = runner.workers
     return {
         'pid': os.getpid(),
-        'backend': backend,
+        'backend': runner.backend,
         'time': _report.iso_time(time.time()),
         'workers': count,
         'workers_busy': busy,
-        'healthy': not problems,
-        'problems': problems,
+        'stopping': runner.stopping,
+        'healthy': not runner.problems,
+        'problems': runner.problems,
         'tasks': tasks,
     }
 
@@ -212,30 +200,47 @@ class Operated(Protocol):
         """Stop, without waiting for it."""
 
 
-def commands(
-    operated: Operated,
-) -> dict[str, Callable[[str | None], object]]:
+#: Called with the task of a request, or None, and its sender for the log.
+_Command = Callable[[str | None, object], object]
+
+
+def commands(operated: Operated) -> dict[str, _Command]:
     """Return the commands of the control socket, by name."""
-
-    def needs(
-        method: Callable[[str], object],
-    ) -> Callable[[str | None], object]:
-        def call(task: str | None) -> object:
-            if task is None:
-                raise exceptions.RunnerError('this command needs a task')
-            return method(task)
-
-        return call
 
     def health(task: str | None) -> object:
         problems = operated.health()
         return {'healthy': not problems, 'problems': problems}
 
     return {
-        'status': lambda task: operated.status(),
-        'health': health,
-        'pause': needs(operated.pause),
-        'resume': needs(operated.resume),
-        'run': needs(operated.run),
-        'stop': lambda task: operated.request_stop(),
+        name: _with_sender(call)
+        for name, call in {
+            'status': lambda task: operated.status(),
+            'health': health,
+            'pause': _with_task(operated.pause),
+            'resume': _with_task(operated.resume),
+            'run': _with_task(operated.run),
+            'stop': lambda task: operated.request_stop(),
+        }.items()
     }
+
+
+def _with_task(
+    method: Callable[[str], object],
+) -> Callable[[str | None], object]:
+    def call(task: str | None) -> object:
+        if task is None:
+            raise exceptions.RunnerError('this command needs a task')
+        return method(task)
+
+    return call
+
+
+def _with_sender(call: Callable[[str | None], object]) -> _Command:
+    def handle(task: str | None, sender: object) -> object:
+        token = _sender.set(str(sender))
+        try:
+            return call(task)
+        finally:
+            _sender.reset(token)
+
+    return handle

@@ -25,33 +25,49 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Mapping
+from concurrent import futures
 import errno
 import json
 import os
 import socket
-import stat
 import struct
 import time
+from typing import NamedTuple
 
 from oslo_periodic import _log
 from oslo_periodic.backends import base
 from oslo_periodic import exceptions
+from oslo_periodic.operate import _lines
+from oslo_periodic.operate import _listener
 
 LOG = _log.get_logger('oslo_periodic.runner')
 
-#: The largest request, in bytes.
-MAX_REQUEST = 1 << 16
-#: Seconds for a client to send a request, and to receive the answer.
-PATIENCE = 5.0
 #: The largest number of connections.
 _MOST = 32
 #: Seconds before accepting again after an error.
 _PAUSE = 1.0
+#: Seconds between two log lines about connections that were closed.
+_LOG_INTERVAL = 10.0
+#: The socket is shut down if so many times in a row it was readable, and
+#: there was no connection; and seconds between two of them.
+_MOST_EMPTY, _EMPTY_PAUSE = 20, 0.05
 #: pid, uid and gid, as SO_PEERCRED gives them.
 _CREDENTIALS = struct.Struct('3i')
 
-#: Called with the task of the request, or None; returns a JSON value.
-Command = Callable[[str | None], object]
+
+class Peer(NamedTuple):
+    """The process that sent a request."""
+
+    uid: int
+    pid: int
+
+    def __str__(self) -> str:
+        return f'uid {self.uid}, pid {self.pid}'
+
+
+#: Called with the task of the request, or None, and the process that sent it;
+#: returns a JSON value.
+Command = Callable[[str | None, Peer], object]
 
 
 class Server:
@@ -68,93 +84,120 @@ class Server:
         :param path: the path of the socket; ``{pid}`` stands for the process
             ID.
         :param backend: the backend that waits.
-        :param commands: the functions of the commands, by name; each is called
-            with the task of the request, or None.
+        :param commands: the functions of the commands, by name.
         :raises RunnerError: if it cannot be bound.
         """
-        self.path = path.replace('{pid}', str(os.getpid()))
+        self._listener = _listener.Listener(path, backend)
         self._backend = backend
         self._commands = commands
-        self._socket = _bind(self.path)
-        self._inode = os.stat(self.path).st_ino
-        self._closed = False
         self._serving = False
-        #: The open connections, oldest first.
-        self._connections: dict[socket.socket, None] = {}
+        #: The connections, oldest first, each with the call that answers it
+        #: once it is submitted.
+        self._calls: dict[socket.socket, list[futures.Future[None]]] = {}
+        self._evictions = _Evictions()
         # A connection that is closed to make room does not end at once.
         self._pool = backend.named_worker_pool(_MOST * 2, 'periodic-control')
 
     def serve(self) -> None:
         """Answer requests until the server is closed."""
         self._serving = True
-        with self._socket:
-            while not self._closed:
-                if not self._backend.wait_readable(self._socket.fileno()):
-                    continue
-                try:
-                    connection, _address = self._socket.accept()
-                except (BlockingIOError, ConnectionError):
-                    continue
-                except OSError as exc:
-                    if not self._closed:
-                        LOG.warning(
-                            'The control socket cannot accept connections: '
-                            '%(error)s',
-                            {'error': exc},
-                        )
-                        self._backend.sleep(_PAUSE)
-                    continue
+        listener, empty = self._listener, 0
+        while not listener.is_shut_down:
+            readable = self._backend.wait_readable(
+                listener.fileno(), self._evictions.seconds_to_log()
+            )
+            self._evictions.log()
+            if not readable:
+                continue
+            try:
+                connection = listener.accept()
+            except ConnectionError:
+                continue
+            except OSError as exc:
+                if listener.is_shut_down:
+                    break
+                is_empty = isinstance(exc, BlockingIOError)
+                empty += is_empty
+                if empty >= _MOST_EMPTY or exc.errno == errno.EINVAL:
+                    LOG.error(
+                        'The control socket %(path)s was shut down from '
+                        'outside: this process answers no more ctl commands',
+                        {'path': listener.path},
+                    )
+                    break
+                self._wait_to_accept(None if is_empty else exc)
+            else:
+                empty = 0
                 self._admit(connection)
+        listener.close()
+
+    def _wait_to_accept(self, error: OSError | None) -> None:
+        if error is not None:
+            LOG.warning(
+                'The control socket cannot accept connections: %(error)s',
+                {'error': error},
+            )
+        self._backend.sleep(_EMPTY_PAUSE if error is None else _PAUSE)
 
     def close(self) -> None:
         """Stop listening; requests that were read are still answered."""
-        self._closed = True
-        try:
-            if os.stat(self.path).st_ino == self._inode:
-                os.unlink(self.path)
-        except OSError:
-            pass  # It has been removed already.
-        _shut_down(self._socket, socket.SHUT_RDWR)
+        self._listener.shut_down()
         if not self._serving:
-            self._socket.close()
-        for connection in list(self._connections):
-            _shut_down(connection, socket.SHUT_RD)
+            self._listener.close()
+        for connection in list(self._calls):
+            _listener.shut_down(connection, socket.SHUT_RD)
         self._pool.shutdown(wait=False)
+        self._evictions.log(at_once=True)
 
     def _admit(self, connection: socket.socket) -> None:
-        connection.setblocking(False)
-        uid = _peer(connection)
-        if uid not in (0, os.geteuid()):
+        peer = _peer(connection)
+        if peer.uid not in (0, os.geteuid()):
             LOG.warning(
-                'Refused a control connection from uid %(uid)s', {'uid': uid}
+                'Refused a control connection from uid %(uid)s',
+                {'uid': peer.uid},
             )
             connection.close()
             return
-        if len(self._connections) >= _MOST:
-            _shut_down(next(iter(self._connections)), socket.SHUT_RDWR)
-        self._connections[connection] = None
+        if len(self._calls) >= _MOST:
+            self._evict(next(iter(self._calls)))
+        calls = self._calls[connection] = []
+        self._listener.connections[connection] = None
         try:
-            self._pool.submit(self._answer_all, connection)
+            calls.append(self._pool.submit(self._answer_all, connection, peer))
         except RuntimeError:
             # The server is being closed, or no thread can be started.
-            self._connections.pop(connection)
+            self._forget(connection)
             connection.close()
 
-    def _answer_all(self, connection: socket.socket) -> None:
+    def _evict(self, connection: socket.socket) -> None:
+        """Close a connection to make room for a newer one."""
+        self._evictions.count += 1
+        calls = self._calls.pop(connection, [])
+        _listener.shut_down(connection, socket.SHUT_RDWR)
+        if calls and calls[0].cancel():
+            # No worker has looked at it.
+            self._forget(connection)
+            connection.close()
+
+    def _forget(self, connection: socket.socket) -> None:
+        self._calls.pop(connection, None)
+        self._listener.connections.pop(connection, None)
+
+    def _answer_all(self, connection: socket.socket, peer: Peer) -> None:
         try:
             with connection:
-                reader = _LineReader(connection, self._backend)
+                reader = _lines.LineReader(connection, self._backend)
                 while (line := reader.line()) is not None:
-                    answer = self._answer(line)
-                    _send(connection, self._backend, answer)
+                    answer = self._answer(line, peer)
+                    _lines.send(connection, self._backend, answer)
                     if 'fatal' in answer:
                         break
         except OSError:
             pass  # The client has closed the connection.
         finally:
-            self._connections.pop(connection, None)
+            self._forget(connection)
 
-    def _answer(self, line: bytes) -> dict[str, object]:
+    def _answer(self, line: bytes, peer: Peer) -> dict[str, object]:
         try:
             request = json.loads(line)
             command, task = request['command'], request.get('task')
@@ -177,7 +220,7 @@ class Server:
                 'error': f'there is no command {command!r}; there are {known}',
             }
         try:
-            return {'ok': True, 'result': handle(task)}
+            return {'ok': True, 'result': handle(task, peer)}
         except exceptions.PeriodicError as exc:
             return {'ok': False, 'error': str(exc)}
         except Exception as exc:
@@ -188,108 +231,37 @@ class Server:
             return {'ok': False, 'error': f'{type(exc).__name__}: {exc}'}
 
 
-class _LineReader:
-    """Reads lines from a connection, within bounds."""
+class _Evictions:
+    """Counts connections that were closed for newer ones, for the log."""
 
-    def __init__(
-        self, connection: socket.socket, backend: base.Backend
-    ) -> None:
-        self._connection = connection
-        self._backend = backend
-        self._buffer = b''
+    def __init__(self) -> None:
+        #: Those that were not logged yet.
+        self.count = 0
+        self._next_log = 0.0
 
-    def line(self) -> bytes | None:
-        """Return the next line; None at the end, or from a slow client."""
-        deadline = time.monotonic() + PATIENCE
-        while b'\n' not in self._buffer:
-            left = deadline - time.monotonic()
-            if left <= 0 or len(self._buffer) > MAX_REQUEST:
-                return None
-            if not self._backend.wait_readable(
-                self._connection.fileno(), left
-            ):
-                return None
-            try:
-                data = self._connection.recv(MAX_REQUEST)
-            except BlockingIOError:
-                continue
-            if not data:
-                return None
-            self._buffer += data
-        line, _newline, self._buffer = self._buffer.partition(b'\n')
-        return line
+    def seconds_to_log(self) -> float | None:
+        """Return when to log; None if there is nothing to log."""
+        if not self.count:
+            return None
+        return max(0.0, self._next_log - time.monotonic())
+
+    def log(self, at_once: bool = False) -> None:
+        """Log the count, unless it was logged a short time ago."""
+        now = time.monotonic()
+        if not self.count or (now < self._next_log and not at_once):
+            return
+        LOG.warning(
+            'Closed %(count)d control connections to serve newer ones; at '
+            'most %(most)d are open at a time',
+            {'count': self.count, 'most': _MOST},
+        )
+        self.count = 0
+        self._next_log = now + _LOG_INTERVAL
 
 
-def _send(
-    connection: socket.socket, backend: base.Backend, answer: dict[str, object]
-) -> None:
-    data = memoryview(json.dumps(answer).encode() + b'\n')
-    deadline = time.monotonic() + PATIENCE
-    while data:
-        try:
-            data = data[connection.send(data) :]
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise
-            # Only for a large answer to a slow client.
-            backend.sleep(0.01)
-
-
-def _shut_down(connection: socket.socket, how: int) -> None:
-    """Shut a socket down, which wakes every thread that waits for it."""
-    try:
-        connection.shutdown(how)
-    except OSError:
-        pass  # The socket is closed already.
-
-
-def _peer(connection: socket.socket) -> int:
+def _peer(connection: socket.socket) -> Peer:
     data = connection.getsockopt(
         socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size
     )
-    uid: int = _CREDENTIALS.unpack(data)[1]
-    return uid
-
-
-def _bind(path: str) -> socket.socket:
-    if not os.path.isabs(path):
-        raise exceptions.RunnerError(
-            f'control_socket must be an absolute path, not {path!r}'
-        )
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        # Before bind, so that the file never exists with another mode.
-        os.fchmod(listener.fileno(), stat.S_IRUSR | stat.S_IWUSR)
-        _remove_stale(path)
-        listener.bind(path)
-        listener.listen()
-        listener.setblocking(False)
-    except (OSError, ValueError) as exc:
-        listener.close()
-        raise exceptions.RunnerError(
-            f'cannot listen on control_socket = {path}: {exc}'
-        ) from exc
-    return listener
-
-
-def _remove_stale(path: str) -> None:
-    """Remove a socket file on which no process listens.
-
-    :raises OSError: if a process does.
-    """
-    try:
-        if not stat.S_ISSOCK(os.stat(path).st_mode):
-            return  # bind will refuse the path.
-    except FileNotFoundError:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        # A full backlog of a process that does not accept must not block.
-        probe.setblocking(False)
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            os.unlink(path)
-            return
-        except BlockingIOError:
-            pass
-    raise OSError(errno.EADDRINUSE, 'another process listens on it')
+    pid, uid, _gid = _CREDENTIALS.unpack(data)
+    return Peer(uid, pid)

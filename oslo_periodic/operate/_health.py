@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 import math
 from typing import NamedTuple
+from typing import Protocol
 
 from oslo_periodic import _log
 from oslo_periodic.core import _report
@@ -31,6 +32,18 @@ LOG = _log.get_logger('oslo_periodic.runner')
 TIMER_PATIENCE = 5.0
 #: The number of busy workers that a reason names.
 _NAMED = 5
+
+
+class Limits(Protocol):
+    """The options that say when a runner is unhealthy."""
+
+    @property
+    def overdue_factor(self) -> float:
+        """How many spacings a task may be late; 0: any number."""
+
+    @property
+    def failing_after(self) -> int:
+        """How many failures in a row make a task unhealthy; 0: none do."""
 
 
 class Problem(NamedTuple):
@@ -62,19 +75,23 @@ class Health:
         #: The subjects that were logged as unhealthy.
         self._reported: set[str] = set()
 
-    def problems(self, now: float, factor: float) -> list[Problem]:
+    def problems(self, now: float, limits: Limits) -> list[Problem]:
         """Return what is wrong; an empty list if the runner is healthy.
 
         :param now: the current time.
-        :param factor: how many spacings a task may be late; 0: any.
+        :param limits: the options.
         """
         found = list(self._runner_problems(now))
-        if factor > 0:
-            found += self._late_tasks(now, factor)
+        if limits.overdue_factor > 0:
+            found += self._late_tasks(now, limits.overdue_factor)
+        if limits.failing_after > 0:
+            found += self._failing_tasks(limits.failing_after)
         return found
 
     def log_changes(self, problems: list[Problem]) -> None:
         """Log subjects that have become unhealthy or healthy, once each."""
+        if self._dispatcher.stopping:
+            return  # A task that does not start any more is not healthy again.
         subjects = {problem.subject for problem in problems}
         for problem in problems:
             if problem.subject not in self._reported:
@@ -114,6 +131,8 @@ class Health:
             )
 
     def _late_tasks(self, now: float, factor: float) -> Iterator[Problem]:
+        if self._dispatcher.stopping:
+            return  # No task starts any more, so none is late.
         for tasks in self._dispatcher.members:
             schedule = tasks.schedule
             # Other rows are late only if the timer is, which is a problem of
@@ -129,6 +148,21 @@ class Health:
                         ref.full_name,
                         f'is {late:.1f} seconds late: {self.reason(ref, now)}',
                     )
+
+    def _failing_tasks(self, most: int) -> Iterator[Problem]:
+        for tasks in self._dispatcher.members:
+            for row, record in list(tasks.history.records.items()):
+                failures = record.failures_in_a_row
+                if failures < most or not record.last_runs:
+                    continue
+                if not _will_run(tasks, row):
+                    continue
+                _start, _end, _late, outcome, error = record.last_runs[-1]
+                yield Problem(
+                    _task_set.Ref(tasks, row).full_name,
+                    f'has failed {failures} times in a row; the last run: '
+                    f'{outcome}{f": {error}" if error else ""}',
+                )
 
     def lateness(
         self, tasks: _task_set.TaskSet, row: int, now: float
@@ -163,6 +197,8 @@ class Health:
         return why_inactive(activity)
 
     def _why_waiting(self, ref: _task_set.Ref, now: float) -> str:
+        if self._dispatcher.stopping:
+            return 'the runner is stopping and starts no more tasks'
         error = self._dispatcher.retries.errors.get(ref)
         if error is not None:
             return f'no worker could be started for it: {error}'
@@ -180,6 +216,15 @@ class Health:
             f'it waits for a worker; all {len(runs)} are busy with {names}'
             + (f' and {more} more' if more > 0 else '')
         )
+
+
+def _will_run(tasks: _task_set.TaskSet, row: int) -> bool:
+    """Say whether a task is neither paused nor disabled nor removed."""
+    return (
+        tasks.schedule.function(row) is not None
+        and not tasks.schedule.held(row)
+        and tasks.schedule.spacing(row) >= 0
+    )
 
 
 #: Why tasks in these states do not start.

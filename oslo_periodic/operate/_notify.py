@@ -23,6 +23,27 @@ from oslo_periodic import _log
 LOG = _log.get_logger('oslo_periodic.runner')
 
 
+#: The variables of the service manager, and the process they were read in.
+#: The launcher of oslo.service deletes them before the service starts.
+_AT_IMPORT = {
+    name: os.environ[name]
+    for name in ('NOTIFY_SOCKET', 'WATCHDOG_PID', 'WATCHDOG_USEC')
+    if name in os.environ
+}
+_PID = os.getpid()
+
+
+def _variable(name: str) -> str | None:
+    """Return a variable of the environment, or its value at the import.
+
+    A forked child has only its environment: the manager watches its parent.
+    """
+    value = os.environ.get(name)
+    if value is None and os.getpid() == _PID:
+        return _AT_IMPORT.get(name)
+    return value
+
+
 class ServiceManager:
     """The service manager that NOTIFY_SOCKET names, if set."""
 
@@ -34,7 +55,7 @@ class ServiceManager:
 
         :param message: such as ``READY=1``.
         """
-        address = os.environ.get('NOTIFY_SOCKET')
+        address = _variable('NOTIFY_SOCKET')
         if not address:
             return
         if address.startswith('@'):
@@ -61,14 +82,11 @@ def watchdog_interval() -> float | None:
 
     :returns: None if it expects none.
     """
-    pid = os.environ.get('WATCHDOG_PID')
-    if not os.environ.get('NOTIFY_SOCKET') or pid not in (
-        None,
-        str(os.getpid()),
-    ):
+    pid = _variable('WATCHDOG_PID')
+    if not _variable('NOTIFY_SOCKET') or pid not in (None, str(os.getpid())):
         return None
     try:
-        microseconds = int(os.environ.get('WATCHDOG_USEC', ''))
+        microseconds = int(_variable('WATCHDOG_USEC') or '')
     except ValueError:
         return None
     return microseconds / 1e6 if microseconds > 0 else None

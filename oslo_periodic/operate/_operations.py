@@ -73,9 +73,12 @@ class Operations(abc.ABC):
             reason = functools.partial(surface.health.reason, now=now)
         return _commands.status(
             self._task_sets,
-            self._backend_name,
-            self.workers,
-            self.health(),
+            _commands.RunnerStatus(
+                self._backend_name,
+                self.workers,
+                engine is not None and engine.dispatcher.stopping,
+                self.health(),
+            ),
             reason,
         )
 
@@ -111,7 +114,7 @@ class Operations(abc.ABC):
         """Let a paused task start again.
 
         :param task: its name, with the name of its class or without.
-        :returns: the full names of the resumed tasks.
+        :returns: the full names of the tasks that were paused.
         :raises RunnerError: if there is no such task.
         """
         return _commands.resume(self._task_sets, task)

@@ -31,17 +31,17 @@ class Surface:
     """The monitor, the control socket, and the service manager."""
 
     def __init__(
-        self, engine: _engine.Engine, overdue_factor: Callable[[], float]
+        self, engine: _engine.Engine, limits: Callable[[], _health.Limits]
     ) -> None:
         """Start nothing yet.
 
         :param engine: the engine that is operated.
-        :param overdue_factor: gives how many spacings a task may be late.
+        :param limits: gives the options of the health check.
         """
         self.manager = _notify.ServiceManager()
         self.health = _health.Health(engine.dispatcher, engine.clock.now())
         self._engine = engine
-        self._overdue_factor = overdue_factor
+        self._limits = limits
         self._control: _control.Server | None = None
 
     def start(
@@ -65,9 +65,7 @@ class Surface:
 
     def problems(self) -> list[_health.Problem]:
         """Return why the runner is unhealthy; an empty list if it is not."""
-        return self.health.problems(
-            self._engine.clock.now(), self._overdue_factor()
-        )
+        return self.health.problems(self._engine.clock.now(), self._limits())
 
     def close(self) -> None:
         """Close the control socket; further calls do nothing."""

@@ -20,6 +20,7 @@ sends a signal when an expected line has arrived.
 import csv
 import io
 import json
+import os
 import re
 import signal
 import time
@@ -46,6 +47,10 @@ MISTAKES = """
             pass
 
 
+    class Plain:
+        pass
+
+
     class NeedsMore(periodic_task.PeriodicTasks):
         def __init__(self, conf, host):
             super().__init__(conf)
@@ -54,6 +59,68 @@ MISTAKES = """
     class Fails(periodic_task.PeriodicTasks):
         def __init__(self, conf):
             raise LookupError('no database')
+"""
+
+#: Each has a task that forks, and sends a signal to its child.
+FORKING = """
+    import multiprocessing
+    import os
+    import signal
+    import time
+
+    from oslo_periodic import periodic_task
+
+    fork = multiprocessing.get_context('fork')
+
+
+    class Base(periodic_task.PeriodicTasks):
+        number = signal.SIGTERM
+
+        @periodic_task.periodic_task(spacing=0.05, run_immediately=True)
+        def task(self, context):
+            self.fork()
+            os.write(1, b'ran\\n')
+
+        def fork(self):
+            child = fork.Process(target=time.sleep, args=(30,))
+            child.start()
+            time.sleep(0.1)
+            os.kill(child.pid, self.number)
+            child.join(10)
+            assert child.exitcode, child.exitcode
+
+
+    class Terminates(Base):
+        pass
+
+
+    class HangsUp(Base):
+        number = signal.SIGHUP
+
+
+    class Interrupts(Base):
+        number = signal.SIGINT
+
+
+    class AtOnce(Base):
+        def fork(self):
+            children = []
+            for _time in range(20):
+                child = os.fork()
+                if not child:
+                    time.sleep(30)
+                    os._exit(0)
+                os.kill(child, signal.SIGTERM)
+                children.append(child)
+            for child in children:
+                _pid, status = os.waitpid(child, 0)
+                assert os.WTERMSIG(status) == signal.SIGTERM, status
+
+
+    class Pool(Base):
+        def fork(self):
+            with fork.Pool(2) as pool:
+                assert pool.map(abs, [-1, -2]) == [1, 2]
 """
 
 LISTED = """
@@ -221,6 +288,46 @@ class TestRun(testscenarios.WithScenarios, commands.CommandTestCase):
         self.assertEqual(0, command.wait(), command.stderr)
 
 
+class TestForks(testscenarios.WithScenarios, commands.CommandTestCase):
+    """A signal to the child of a task does not reach the service."""
+
+    scenarios = [
+        (name, {'name': name}) for name in ('threading', 'eventlet', 'gevent')
+    ]
+
+    def setUp(self):
+        super().setUp()
+        self.write('forking.py', FORKING)
+
+    def check(self, service):
+        command = self.start(
+            'run', f'forking:{service}', '--backend', self.name
+        )
+        for _time in range(3):
+            command.expect('ran')
+        for text in ('Received', 'was reloaded', 'Error during'):
+            self.assertNotIn(text, command.stderr)
+        command.send(signal.SIGHUP)
+        command.expect_error('The configuration was reloaded')
+        command.send(signal.SIGTERM)
+        self.assertEqual(0, command.wait(), command.stderr)
+
+    def test_sigterm(self):
+        self.check('Terminates')
+
+    def test_sighup(self):
+        self.check('HangsUp')
+
+    def test_sigint(self):
+        self.check('Interrupts')
+
+    def test_at_once(self):
+        self.check('AtOnce')
+
+    def test_pool(self):
+        self.check('Pool')
+
+
 class TestRunOnAnyBackend(commands.CommandTestCase):
     """Behaviour that does not depend on the backend."""
 
@@ -245,6 +352,113 @@ class TestRunOnAnyBackend(commands.CommandTestCase):
         self.assertEqual('after\n', command.stdout)
         self.assertIn('Error during Failing.fail', command.stderr)
         self.assertIn('ValueError: on purpose', command.stderr)
+
+    def test_failing_task_is_the_exit_code(self):
+        command = self.start('run', 'services:Failing', '--once', '--fail')
+        self.assertEqual(1, command.wait(), command.stderr)
+        self.assertEqual('after\n', command.stdout)
+        self.succeed('run', 'services:Idle', '--once', '--fail')
+
+    def test_options_that_a_module_registers(self):
+        self.write(
+            'registers.py',
+            """
+            from oslo_config import cfg
+            from oslo_periodic import periodic_task
+
+            CONF = cfg.CONF
+            CONF.register_opts([cfg.StrOpt('peer', default='none')], 'store')
+
+
+            class Tasks(periodic_task.PeriodicTasks):
+                @periodic_task.periodic_task(run_immediately=True)
+                def tell(self, context):
+                    print(CONF.store.peer, self.conf is CONF, flush=True)
+            """,
+        )
+        path = self.write('service.conf', '[store]\npeer = file\n')
+        arguments = ('run', 'registers:Tasks', '--once')
+        out = self.succeed(*arguments, '--config-file', path)
+        self.assertEqual('file True\n', out)
+        directory = os.path.join(self.directory, 'conf.d')
+        os.mkdir(directory)
+        self.write('conf.d/1.conf', '[store]\npeer = directory\n')
+        out = self.succeed(
+            *arguments, '--config-file', path, '--config-dir', directory
+        )
+        self.assertEqual('directory True\n', out)
+        self.assertEqual('none True\n', self.succeed(*arguments))
+
+    def test_options_of_oslo_log(self):
+        log_file = os.path.join(self.directory, 'service.log')
+        path = self.write(
+            'service.conf', f'[DEFAULT]\ndebug = true\nlog_file = {log_file}\n'
+        )
+        command = self.start(
+            'run', 'services:Idle', '--once', '--config-file', path
+        )
+        self.assertEqual(0, command.wait(), command.stderr)
+        with open(log_file) as f:
+            text = f.read()
+        line = r'DEBUG oslo_periodic.periodic_task .*Running periodic task '
+        self.assertRegex(text, line)
+        self.assertRegex(command.stderr, line)
+        self.assertEqual('on threading\n', command.stdout)
+        # Not without being set; with the time, the level and the logger.
+        command = self.start('run', 'services:Failing', '--once')
+        self.assertEqual(0, command.wait(), command.stderr)
+        self.assertNotIn('DEBUG', command.stderr)
+        self.assertRegex(
+            command.stderr,
+            r'(?m)^\d{4}-\d\d-\d\d .* ERROR oslo_periodic\.\S+ .*Error during',
+        )
+
+    def test_without_oslo_log(self):
+        self.write('oslo_log.py', 'raise ImportError')
+        command = self.start(
+            'run', 'services:Failing', '--once', path=self.directory
+        )
+        self.assertEqual(0, command.wait(), command.stderr)
+        self.assertRegex(
+            command.stderr,
+            r'(?m)^\d{4}-\d\d-\d\d .* ERROR oslo_periodic\.\S+: Error during',
+        )
+
+    def test_a_log_file_that_cannot_be_written(self):
+        path = self.write('service.conf', '[DEFAULT]\nlog_file = /no/log\n')
+        command = self.start(
+            'run', 'services:Idle', '--once', '--config-file', path
+        )
+        self.assertEqual(1, command.wait())
+        self.assertIn('oslo.log cannot be set up', command.stderr)
+        self.assertIn('/no/log', command.stderr)
+        self.assertNotIn('Traceback', command.stderr)
+
+    def test_options_of_the_command_line_for_logs(self):
+        command = self.start('-q', 'run', 'services:Failing', '--once')
+        self.assertEqual(0, command.wait(), command.stderr)
+        self.assertIn('Error during', command.stderr)
+        self.assertNotIn('INFO', command.stderr)
+        command = self.start('-vv', 'run', 'services:Idle', '--once')
+        self.assertEqual(0, command.wait(), command.stderr)
+        self.assertIn('Running periodic task Idle.tell', command.stderr)
+
+    def test_a_module_that_parses_the_configuration(self):
+        self.write(
+            'parses.py',
+            """
+            from oslo_config import cfg
+            cfg.CONF([], default_config_files=[])
+            from services import *
+            """,
+        )
+        path = self.write('service.conf', '[DEFAULT]\nword = file\n')
+        command = self.start(
+            'run', 'parses:Frequent', '--once', '--config-file', path
+        )
+        self.assertEqual(0, command.wait(), command.stderr)
+        self.assertEqual('word file\n', command.stdout)
+        self.assertIn('has parsed oslo_config.cfg.CONF', command.stderr)
 
     def test_all_tasks_of_a_tick(self):
         self.write('go', '')
@@ -351,19 +565,67 @@ class TestMistakes(testscenarios.WithScenarios, commands.CommandTestCase):
                 'module fails',
                 'run failing:Service',
                 None,
-                ("'failing' cannot be imported", 'RuntimeError: in line 2'),
+                (
+                    "'failing' cannot be imported",
+                    'RuntimeError: in line 2',
+                    'failing.py:2)',
+                ),
             ),
             (
                 'module is no Python',
                 'run rubbish:Service',
                 None,
-                ("'rubbish' cannot be imported", 'SyntaxError', 'line 1'),
+                (
+                    "'rubbish' cannot be imported",
+                    'SyntaxError',
+                    'rubbish.py:1)',
+                ),
             ),
             (
                 'module needs another',
                 'run needing:Service',
                 None,
-                ("'needing' needs 'not_there'", 'not installed'),
+                (
+                    "'needing' needs 'not_there'",
+                    'not installed',
+                    'needing.py:1)',
+                ),
+            ),
+            (
+                'a file',
+                'run ./services.py:Idle',
+                None,
+                ("'./services.py:Idle' names a file", 'use services:Idle,'),
+            ),
+            (
+                'a file in a directory',
+                'run some/where/clock.py:Clock',
+                None,
+                ('use some.where.clock:Clock,',),
+            ),
+            (
+                'module exits',
+                'run exits:Service',
+                None,
+                ("'exits' cannot be imported", 'SystemExit', 'exits.py:2'),
+            ),
+            (
+                'not a PeriodicTasks, and takes no arguments',
+                'run mistakes:Plain',
+                None,
+                ('mistakes:Plain is not a PeriodicTasks',),
+            ),
+            (
+                'wrong value',
+                'run services:Idle --config-file wrong.conf',
+                None,
+                ('[oslo_periodic] workers in wrong.conf: ', "'many'"),
+            ),
+            (
+                '--fail without --once',
+                'run services:Idle --fail',
+                None,
+                ('--fail needs --once',),
             ),
             (
                 'no such class',
@@ -399,7 +661,7 @@ class TestMistakes(testscenarios.WithScenarios, commands.CommandTestCase):
                 'class fails',
                 'run mistakes:Fails',
                 None,
-                ('Fails(conf) failed', 'no database', 'mistakes.py:21'),
+                ('Fails(conf) failed', 'no database', 'mistakes.py:25'),
             ),
             (
                 'no such file',
@@ -486,6 +748,8 @@ class TestMistakes(testscenarios.WithScenarios, commands.CommandTestCase):
         self.write('mistakes.py', MISTAKES)
         self.write('failing.py', "\nraise RuntimeError('in line 2')\n")
         self.write('rubbish.py', 'class:\n')
+        self.write('exits.py', 'import sys\nsys.exit(0)\n')
+        self.write('wrong.conf', '[oslo_periodic]\nworkers = many\n')
         self.write('needing.py', 'import not_there\n')
         self.write('malformed.conf', '[DEFAULT]\nrubbish\n')
         self.write('unknown.conf', '[oslo_periodic]\nbackend = evenlet\n')
@@ -601,6 +865,63 @@ class TestList(commands.CommandTestCase):
         self.assertEqual(self.as_dicts(self.DEFERRED), rows)
         self.assertIn('[group]interval', self.listed('Deferred', 'table'))
 
+    def test_effective_values(self):
+        path = self.write(
+            'service.conf',
+            """
+            [group]
+            interval = 7
+            other = 9
+            on = false
+            [periodic_task:Deferred.disabled]
+            enabled = true
+            """,
+        )
+        # Registered at import, as services do.
+        self.write(
+            'registers.py',
+            """
+            from oslo_config import cfg
+            from listed import Deferred, Old
+            cfg.CONF.register_opts(
+                [
+                    cfg.IntOpt('interval'),
+                    cfg.IntOpt('other'),
+                    cfg.BoolOpt('on'),
+                ],
+                group='group',
+            )
+            """,
+        )
+        file = ('--config-file', path)
+        out = self.succeed('list', 'registers:Deferred', '-f', 'json', *file)
+        self.assertEqual(
+            [
+                ['option', 7, 'after 7 s', True],
+                ['code', 5, 'never', False],
+                ['disabled', 9, 'after 9 s', True],
+            ],
+            [list(row.values())[:4] for row in json.loads(out)],
+        )
+        # A class of oslo.service has no such options.
+        out = self.succeed('list', 'registers:Old', '-f', 'json', *file)
+        self.assertEqual(self.as_dicts(self.OLD), json.loads(out))
+
+    def test_effective_values_that_cannot_be_read(self):
+        path = self.write('service.conf', '[DEFAULT]\n')
+        command = self.start('list', 'listed:Deferred', '--config-file', path)
+        self.assertEqual(1, command.wait())
+        self.assertIn('[group]interval', command.stderr)
+        self.assertNotIn('Traceback', command.stderr)
+
+    def test_columns(self):
+        wide = self.succeed('list', 'listed:Tasks').splitlines()[0]
+        narrow = self.start('list', 'listed:Tasks', columns=60)
+        self.assertEqual(0, narrow.wait(), narrow.stderr)
+        widths = {len(line) for line in narrow.stdout.splitlines()}
+        self.assertLess(max(widths), len(wide))
+        self.assertLessEqual(max(widths), 75)
+
     def test_reader_of_a_pipe_is_gone(self):
         command = self.start('list', 'listed:Tasks', '-f', 'table')
         command.close_stdout()
@@ -638,8 +959,55 @@ class TestBackends(commands.CommandTestCase):
         self.assertIn(commands.VARIABLE, rows['gevent']['Chosen by'])
         self.assertEqual('', rows['threading']['Chosen by'])
 
+    def test_wrong_backend_in_the_environment(self):
+        command = self.start('backends', '-f', 'json', environment='evenlet')
+        self.assertEqual(0, command.wait(), command.stderr)
+        rows = {row['Name']: row for row in json.loads(command.stdout)}
+        self.assertIn('eventlet', rows)
+        self.assertEqual(1, command.stderr.count('\n'), command.stderr)
+        self.assertIn("no backend 'evenlet'", command.stderr)
+        self.assertIn(commands.VARIABLE, command.stderr)
+
+    def test_configuration(self):
+        path = self.write('c.conf', '[oslo_periodic]\nbackend = gevent\n')
+        out = self.succeed('backends', '-f', 'json', '--config-file', path)
+        chosen = {r['Name']: r['Chosen by'] for r in json.loads(out)}
+        self.assertEqual(
+            f'[oslo_periodic] backend in {path}', chosen['gevent']
+        )
+        self.assertEqual('', chosen['threading'])
+        path = self.write('c.conf', '[oslo_periodic]\nbackend = evenlet\n')
+        command = self.start('backends', '--config-file', path)
+        self.assertEqual(1, command.wait())
+        self.assertIn("no backend 'evenlet'", command.stderr)
+        self.assertIn(path, command.stderr)
+
+    def test_configuration_and_environment(self):
+        path = self.write('c.conf', '[oslo_periodic]\nbackend = gevent\n')
+        command = self.start(
+            'backends', '--config-file', path, environment='eventlet'
+        )
+        self.assertEqual(1, command.wait())
+        for text in (path, commands.VARIABLE, "'gevent'", "'eventlet'"):
+            self.assertIn(text, command.stderr)
+
 
 class TestHelp(commands.CommandTestCase):
+    def test_no_command(self):
+        out = self.succeed()
+        self.assertEqual(out, self.succeed('--help'))
+        self.assertIn('usage: oslo-periodic', out)
+
+    def test_module(self):
+        command = self.start('--help', module='oslo_periodic')
+        self.assertEqual(0, command.wait(), command.stderr)
+        self.assertEqual(self.succeed('--help'), command.stdout)
+
+    def test_no_such_command(self):
+        command = self.start('nonsense')
+        self.assertEqual(2, command.wait())
+        self.assertIn('oslo-periodic', command.stdout + command.stderr)
+
     def test_commands(self):
         out = self.succeed('--help')
         for command in ('run', 'list', 'backends'):

@@ -197,6 +197,39 @@ class CtlTestCase(commands.CommandTestCase):
         command.send(signal.SIGHUP)
         command.expect_error('The configuration was reloaded', times)
 
+    def listen(self, serve):
+        """Listen on the socket in place of a service.
+
+        :param serve: called with each connection, in a thread.
+        """
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(self.socket)
+        listener.listen()
+        over = threading.Event()
+
+        def accept():
+            while True:
+                connection, _address = listener.accept()
+                with connection:
+                    if over.is_set():
+                        return
+                    try:
+                        serve(connection)
+                    except OSError:
+                        pass  # The client has gone.
+
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+
+        def end():
+            over.set()
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as last:
+                last.connect(self.socket)
+                thread.join(base.TIMEOUT)
+            listener.close()
+
+        self.addCleanup(end)
+
 
 class TestCtl(testscenarios.WithScenarios, CtlTestCase):
     """An operator's session, on each backend."""
@@ -258,8 +291,15 @@ class TestCtl(testscenarios.WithScenarios, CtlTestCase):
     def test_stop_waits_for_what_runs(self):
         command = self.run_service('Held')
         command.expect('second started')
+        self.ctl('pause', 'first')
         self.ctl('stop')
         self.assertEqual('running', self.tasks()['Held.first']['activity'])
+        status = self.ctl('status', 'first')
+        self.assertIn('| running, paused |', status.stdout)
+        self.assertEqual(
+            'The runner is stopping: no more tasks start\n', status.stderr
+        )
+        self.ctl('health')
         self.write('first', '')
         self.write('second', '')
         self.assertEqual(0, command.wait(), command.stderr)
@@ -297,6 +337,9 @@ class TestStatus(CtlTestCase):
             rows[0][:5],
         )
         self.assertEqual(['Two.rare', '3600', 'idle'], rows[1][:3])
+        # The date follows if midnight is within the hour.
+        self.assertRegex(rows[1][3], r'^in (59 m \d+ s|1 h 0 m)')
+        self.assertRegex(rows[1][7], r'^\d+\.\d s ago')
         self.assertEqual(['Two.often', '0.05', 'paused', ''], rows[2][:4])
         self.assertEqual(['Two.off', '3600', 'disabled'], rows[3][:3])
         out = self.ctl('status', '-f', 'value', '-c', 'Task', 'rare').stdout
@@ -412,8 +455,7 @@ class TestWhichSocket(CtlTestCase):
         self.write_conf('', control_socket=pattern)
         command = self.run_service('Two')
         command.expect('rare')
-        error = self.fail_ctl('health', '--config-file', self.conf_file)
-        self.assertIn('--socket', error)
+        self.ctl('health')
         (name,) = [
             name
             for name in os.listdir(self.directory)
@@ -432,39 +474,6 @@ class TestNoService(CtlTestCase):
             line = self.fail_ctl(arguments[0], *file, *arguments[1:])
             for text in (self.socket, *expected):
                 self.assertIn(text, line)
-
-    def listen(self, serve):
-        """Listen on the socket in place of a service.
-
-        :param serve: called with each connection, in a thread.
-        """
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listener.bind(self.socket)
-        listener.listen()
-        over = threading.Event()
-
-        def accept():
-            while True:
-                connection, _address = listener.accept()
-                with connection:
-                    if over.is_set():
-                        return
-                    try:
-                        serve(connection)
-                    except OSError:
-                        pass  # The client has gone.
-
-        thread = threading.Thread(target=accept, daemon=True)
-        thread.start()
-
-        def end():
-            over.set()
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as last:
-                last.connect(self.socket)
-                thread.join(base.TIMEOUT)
-            listener.close()
-
-        self.addCleanup(end)
 
     def test_no_socket(self):
         self.check('No such file', 'Check that the service is running')

@@ -178,6 +178,33 @@ class TestDemo(testscenarios.WithScenarios, _TestCase):
         self.assertIn(f'backup on {self.chosen} failed', bad.stderr)
 
 
+class TestSteps(_TestCase):
+    """The first part of the demo, which takes half a minute."""
+
+    def test_steps(self):
+        done = base.run_python(
+            'import sys\nfrom examples import demo\nsys.exit(demo.main())',
+            cwd=ROOT,
+        )
+        self.assertEqual(0, done.returncode, done.stdout + done.stderr)
+        self.assertEqual('', done.stderr)
+        for text in (
+            'one after the other, in a serial tick',
+            'each in a worker, on threading',
+            'each in a worker, on eventlet',
+            'Unhealthy: Beats.backup is',
+            'it has been running for',
+            'Beats.backup changed: spacing 0.5 -> 60',
+            'Beats.heartbeat is paused',
+            'Beats.heartbeat is resumed',
+            'The runner is stopping',
+        ):
+            self.assertIn(text, done.stdout)
+        for line in done.stdout.splitlines():
+            if 'Unhealthy' not in line:
+                self.assertLessEqual(len(line), 100, line)
+
+
 class TestReport(_TestCase):
     def test_no_database(self):
         done = run_report(self.database)

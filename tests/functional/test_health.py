@@ -217,6 +217,30 @@ class TestWatchdog(NotifyTestCase):
         self.assertEqual('READY=1', manager.read()[0])
         self.assertIn('WATCHDOG=1', manager.messages)
 
+    def test_a_launcher_that_deletes_the_variables(self):
+        self.write(
+            'launched.py',
+            """
+            import os
+            from oslo_periodic import runner
+            from services import *
+
+            # As the launcher of oslo.service does.
+            for name in ('NOTIFY_SOCKET', 'WATCHDOG_USEC'):
+                del os.environ[name]
+            """,
+        )
+        manager = self.listen()
+        variables = self.variables(manager, WATCHDOG_USEC='200000')
+        command = self.run_service(
+            'launched:Frequent', variables, '--for', '0.6'
+        )
+        self.assertEqual(0, command.wait(), command.stderr)
+        messages = manager.read()
+        self.assertEqual('READY=1', messages[0])
+        self.assertIn('WATCHDOG=1', messages)
+        self.assertIn('STOPPING=1', messages)
+
     def test_nobody_listens(self):
         variables = {
             'NOTIFY_SOCKET': os.path.join(self.directory, 'nobody'),

@@ -96,9 +96,15 @@ SERVICES = """
 class Command:
     """A running command; reading its output has a deadline."""
 
-    def __init__(self, arguments, directory, environment):
+    def __init__(
+        self,
+        arguments,
+        directory,
+        environment,
+        module='oslo_periodic.cmd.main',
+    ):
         self._process = subprocess.Popen(
-            [sys.executable, '-m', 'oslo_periodic.cmd.main', *arguments],
+            [sys.executable, '-m', module, *arguments],
             cwd=directory,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -112,6 +118,10 @@ class Command:
         self._stdout, self._stderr = self._read
         self._open = set(self._read)
         self._seen = 0
+
+    @property
+    def pid(self):
+        return self._process.pid
 
     @property
     def stdout(self):
@@ -193,15 +203,21 @@ class CommandTestCase(base.TestCase):
         os.rename(f'{path}.new', path)
         return path
 
-    def start(self, *arguments, environment=None):
+    def start(
+        self, *arguments, environment=None, columns=None, path=None, **options
+    ):
         variables = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(('OS_', 'OSLO_PERIODIC_'))
+            if not name.startswith(('OS_', 'OSLO_PERIODIC_', 'COLUMNS'))
         }
+        if path is not None:
+            variables['PYTHONPATH'] = path
+        if columns is not None:
+            variables['COLUMNS'] = str(columns)
         if environment is not None:
             variables[VARIABLE] = environment
-        command = Command(arguments, self.directory, variables)
+        command = Command(arguments, self.directory, variables, **options)
         self.addCleanup(command.close)
         return command
 

@@ -129,9 +129,11 @@ ROOMS = {
         'runner',
     },
     'testing': {'_conformance', 'backends.base'},
+    '__main__': {'cmd'},
     'cmd': {
         'backends',
         'backends.base',
+        'config',
         'declare',
         'exceptions',
         'opts',
@@ -227,7 +229,7 @@ class TestArchitecture(base.TestCase):
         allowed['backends'] = {'stevedore'}
         allowed['backends._eventlet'] = {'eventlet'}
         allowed['fixture'] = {'fixtures'}
-        allowed['cmd'] = {'cliff', 'oslo_config'}
+        allowed['cmd'] = {'cliff', 'oslo_config', 'oslo_log'}
         for room in (
             'config',
             'opts',
