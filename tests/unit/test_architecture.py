@@ -66,11 +66,12 @@ ROOMS = {
         'status',
     },
     'compat': {'core', 'declare', 'exceptions'},
-<<<<<<< HEAD
-    'process': {'_log', 'backends.base', 'exceptions'},
-=======
-    'process': {'backends._interpreter', 'backends.base', 'exceptions'},
->>>>>>> w-proc
+    'process': {
+        '_log',
+        'backends._interpreter',
+        'backends.base',
+        'exceptions',
+    },
     'drivers': {
         '_log',
         'backends.base',
