@@ -19,6 +19,7 @@ from __future__ import annotations
 from oslo_periodic import _log
 from oslo_periodic.core import _history
 from oslo_periodic.drivers import _execution
+from oslo_periodic.drivers import _run_context
 from oslo_periodic import status
 
 LOG = _log.get_logger('oslo_periodic.periodic_task')
@@ -35,7 +36,12 @@ class ThreadExecution(_execution.Execution):
         self.began = True
         outcome, error = status.Outcome.SUCCESS, None
         try:
-            begun.function(self._member.instance, self._make_context())
+            _run_context.call_fresh(
+                begun.function,
+                self._member.instance,
+                self._make_context,
+                _execution.current,
+            )
         except BaseException as exc:
             outcome = status.Outcome.FAILURE
             error = _history.error_line(exc)

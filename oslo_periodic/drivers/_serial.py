@@ -23,6 +23,7 @@ from oslo_periodic.backends import base
 from oslo_periodic.core import _history
 from oslo_periodic.core import _task_set
 from oslo_periodic.core import _thread_ref
+from oslo_periodic.drivers import _run_context
 from oslo_periodic import status
 
 LOG = _log.get_logger('oslo_periodic.periodic_task')
@@ -86,7 +87,7 @@ def _run(
         return
     outcome, error = status.Outcome.SUCCESS, None
     try:
-        begun.function(instance, context)
+        _run_context.call_in_copy(begun.function, instance, context)
     except BaseException as exc:
         outcome = status.Outcome.FAILURE
         error = _history.error_line(exc)
