@@ -22,10 +22,12 @@ workers of the chosen backend, and sleeps until the next one is due.
 from __future__ import annotations
 
 from collections.abc import Iterable
+import os
 import sys
 import threading
 import time
 from typing import Any
+import weakref
 
 from oslo_periodic import _log
 from oslo_periodic import backends
@@ -96,6 +98,7 @@ class PeriodicRunner(_operations.Operations):
         self._conf = self._instances[0].conf if conf is None else conf
         opts.register(self._conf)
         self._settings = _read_settings(self._conf)
+        _runners.add(self)
         # Reentrant: a signal handler may stop a runner that is starting.
         self._lock = threading.RLock()
 
@@ -267,3 +270,18 @@ def _read_settings(conf: Any) -> _options.RunnerSettings:
         raise exceptions.RunnerError(
             f'invalid value in [oslo_periodic]: {exc}'
         ) from exc
+
+
+#: The runners of this process.
+_runners: weakref.WeakSet[PeriodicRunner] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """Drop, in a forked child, everything that runs in the parent."""
+    for runner in list(_runners):
+        runner._lock = threading.RLock()
+        if runner._running is not None:
+            runner._running.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)

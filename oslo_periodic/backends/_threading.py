@@ -216,6 +216,8 @@ class _Queue:
                     future.set_exception(exc)
             # Nothing of this call may live until the next one.
             del call, future, fn, args, kwargs
+            if os.getpid() != self._pid:
+                return  # The call has forked; its child ends here.
             with self.changed:
                 self.takers += 1
 

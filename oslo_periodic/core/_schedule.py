@@ -646,6 +646,23 @@ class Schedule:
             self._notify(row)
         return missed
 
+    def after_fork(self) -> None:
+        """Drop, in a forked child, what runs in the parent.
+
+        Rows that are TAKEN or RUNNING there are placed anew here, and no
+        driver listens. Another thread may have held the lock at the fork.
+        """
+        self._lock = threading.Lock()
+        self._listener, self._new_ready = None, []
+        active, self._active = self._active, set()
+        self._requested_while_running.clear()
+        for row in active:
+            self._place[row] = IDLE
+            if self._functions[row] is None:
+                self._release(row)
+            else:
+                self._enqueue(row)
+
     # Transitions; the lock is held.
 
     def _move_due(self, now: float) -> list[int]:

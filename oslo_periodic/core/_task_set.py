@@ -136,10 +136,11 @@ class TaskSet(_registry.Registry):
         :param error: the class and the text of the exception, if any.
         """
         row, started = begun.row, begun.started
+        history, schedule = self.history, self.schedule
+        if history.running.get(row) is not begun:
+            return  # This is a forked child of the run.
         ended = self.clock.now()
-        history = self.history
-        schedule = self.schedule
-        history.running.pop(row, None)
+        del history.running[row]
         missed = schedule.finish(row, started, ended, begun.boundary)
         if missed is None:
             return  # The task was removed during the run.
@@ -157,6 +158,11 @@ class TaskSet(_registry.Registry):
                     'missed': missed,
                 },
             )
+
+    def after_fork(self) -> None:
+        """Drop, in a forked child, the runs of the parent."""
+        self.schedule.after_fork()
+        self.history.running.clear()
 
     # What operators do.
 

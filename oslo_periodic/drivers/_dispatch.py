@@ -52,13 +52,7 @@ class Dispatcher:
         backend: base.Backend,
         workers: int,
     ) -> None:
-        """Start nothing yet.
-
-        :param members: the instances whose tasks are run.
-        :param context: the second argument of the tasks.
-        :param backend: the backend they run on.
-        :param workers: how many tasks run at a time.
-        """
+        """Start nothing yet; the parameters are those of the engine."""
         self.members = {member.tasks: member for member in members}
         self.clock = members[0].tasks.clock
         self.workers = workers
@@ -74,8 +68,7 @@ class Dispatcher:
         self.closed = False
         #: The runs that were handed out and have not ended.
         self.runs: set[_execution.Execution] = set()
-        #: When the timer runs its next cycle; infinite during a cycle, so
-        #: that every change wakes it.
+        #: When the next cycle runs; infinite during one: all changes wake.
         self.next_cycle_at, self.last_cycle_at = math.inf, self.clock.now()
         #: An error of the runner itself, not of a task.
         self.failure: BaseException | None = None
@@ -112,10 +105,9 @@ class Dispatcher:
         self.wake.set()
 
     def stop_starting(self, deadline: float) -> None:
-        """Start no more runs.
+        """Start no more runs, and wait for runs until a deadline.
 
-        :param deadline: until when to wait for runs, on the monotonic clock;
-            the earliest one of all calls counts.
+        :param deadline: on the monotonic clock; the earliest one counts.
         """
         with self._lock:
             self.stopping = True
@@ -127,6 +119,14 @@ class Dispatcher:
         self.stopping = self.closed = True
         self.wake.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def after_fork(self) -> None:
+        """Drop the runs of the parent, in a forked child."""
+        self.stopping = self.closed = True
+        self._lock = threading.Lock()
+        runs, self.runs = self.runs, set()
+        for run in runs:
+            run.after_fork()
 
     def due_changed(self, due: float) -> None:
         """Wake the timer if a task is due before its next cycle."""

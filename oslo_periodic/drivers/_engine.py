@@ -132,6 +132,22 @@ class Engine:
         self.failure = self.failure or self.dispatcher.failure
         self.over.set()
 
+    def after_fork(self) -> None:
+        """Drop everything in a forked child, and touch nothing of the parent.
+
+        A native thread does not survive a fork, and a green one does: it ends
+        at its next turn.
+        """
+        self.closed = True
+        self._lock = threading.Lock()
+        self._pools = []
+        self.dispatcher.after_fork()
+        for tasks in self.dispatcher.members:
+            tasks.after_fork()
+        if base.Capability.COOPERATIVE in self.backend.capabilities:
+            self.dispatcher.wake.set()
+            self.over.set()
+
     def _detach(self) -> None:
         for tasks in self.dispatcher.members:
             # Another runner may have been started meanwhile.

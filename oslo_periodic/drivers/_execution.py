@@ -22,8 +22,11 @@ from concurrent import futures
 import contextlib
 import contextvars
 import math
+import os
+import sys
 import threading
 from typing import NamedTuple
+from typing import NoReturn
 
 from oslo_periodic import _log
 from oslo_periodic.backends import base
@@ -90,6 +93,8 @@ class Execution(abc.ABC):
         self._started = math.nan
         self._end_reason: status.Outcome | None = None
         self._cancel_event: base.Event | None = None
+        #: Whether this is the child of a fork in the task.
+        self._has_forked = False
 
     # In the worker.
 
@@ -106,6 +111,8 @@ class Execution(abc.ABC):
             with _thread_named(self.full_name, self.thread):
                 self._execute()
         finally:
+            if self._has_forked:
+                _end_child()
             current.reset(token)
 
     @abc.abstractmethod
@@ -150,6 +157,21 @@ class Execution(abc.ABC):
             if self._cancel_event is not None:
                 self._cancel_event.set()
         if self._can_be_killed and self.call is not None:
+            self._backend.kill(self.call)
+
+    def after_fork(self) -> None:
+        """Keep a green thread from running on in a forked child.
+
+        The run that has forked goes on until its code ends.
+        """
+        self._lock = threading.Lock()
+        self.request_end(status.Outcome.STOPPED)
+        self._has_forked = current.get() is self
+        if (
+            self._can_be_killed
+            and self.call is not None
+            and not self._has_forked
+        ):
             self._backend.kill(self.call)
 
     @property
@@ -209,6 +231,18 @@ class Execution(abc.ABC):
                 'stack': stack,
             },
         )
+
+
+def _end_child() -> NoReturn:
+    """End a process that a task has forked, where the task ends.
+
+    It must not go on as a copy of the service. The handlers that are
+    registered with atexit are the parent's.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            stream.flush()
+    os._exit(0)
 
 
 @contextlib.contextmanager

@@ -203,4 +203,7 @@ class TestStopping(runners.RunnerTestCase):
         )
         started.reset()
         self.assertRaises(exceptions.RunnerError, started.wait)
-        self.assertIn('periodic task runner has failed', self.log.output)
+        # It reaches wait() before it is logged.
+        self.await_condition(
+            lambda: 'periodic task runner has failed' in self.log.output
+        )
