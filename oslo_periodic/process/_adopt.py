@@ -64,9 +64,10 @@ class Lifeline:
         self._set_owner(-os.getpid())
 
     def _set_owner(self, owner: int) -> None:
-        # A task may have closed it; the parent then ends this process.
-        with contextlib.suppress(OSError):
+        try:
             fcntl.fcntl(self._fd, fcntl.F_SETOWN, owner)
+        except OSError:
+            pass  # A task has closed it; the parent will end this process.
 
 
 def is_spent() -> bool:

@@ -103,13 +103,21 @@ class Worker:
         :raises OSError: if the worker has ended.
         """
         data = pickle.dumps(command, pickle.HIGHEST_PROTOCOL)
-        with contextlib.ExitStack() as stack:
-            fds = [] if fd is None else [fd]
-            if len(data) > _MAX_MESSAGE:
-                large = _descriptors.memory_file('periodic-command', data)
-                stack.callback(os.close, large)
-                fds, data = [large, *fds], _wire.LARGE
+        if len(data) > _MAX_MESSAGE:
+            large = _descriptors.memory_file('periodic-command', data)
+            try:
+                fds = [large] if fd is None else [large, fd]
+                self._send(_wire.LARGE, fds)
+            finally:
+                os.close(large)
+        else:
+            self._send(data, [] if fd is None else [fd])
+
+    def _send(self, data: bytes, fds: list[int]) -> None:
+        if fds:
             socket.send_fds(self._socket, [data], fds, socket.MSG_NOSIGNAL)
+        else:
+            self._socket.send(data, socket.MSG_NOSIGNAL)
 
     def request_stack(self) -> None:
         """Make it write down its stack and stop, unless it has ended."""

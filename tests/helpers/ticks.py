@@ -22,8 +22,8 @@ import subprocess
 import sys
 import textwrap
 import time
-import weakref
 import unittest
+import weakref
 
 import fixtures
 
