@@ -62,8 +62,8 @@ class Collection:
     __slots__ = ('_spacing', 'attributes', 'entries', 'undecorated')
 
     def __init__(self, attributes: dict[str, _task.Function]) -> None:
-        #: The names and functions that instances start with. Services rebind
-        #: and change this list, so its present value counts.
+        #: Names and functions of the tasks of instances. Services rebind and
+        #: change this list, so its present value counts.
         self.entries: list[tuple[str, _task.Function]] = []
         #: The tasks in the body of the class when it was made. A method that
         #: is replaced on the class later does not change them.
@@ -225,9 +225,6 @@ def _candidates(
     """Yield the tasks of the bases and of the class itself, in their order.
 
     A task that a base has collected comes with its spacing there.
-
-    :param cls: the class.
-    :param attributes: its own tasks.
     """
     homes = {
         id(function): (attribute, definer)
@@ -253,8 +250,7 @@ def _candidates(
 def _of_mixin(mixin: type) -> Iterator[Found]:
     """Yield the tasks of a class that has not collected them.
 
-    The mixin resolves its own overrides, as a class below PeriodicTasks does:
-    an undecorated override of its task runs on the schedule of that task.
+    The mixin resolves its own overrides, as a class below PeriodicTasks does.
     """
     seen = set()
     for found, _spacing in _candidates(mixin, own(mixin)):
