@@ -317,7 +317,9 @@ class TestInvalid(SettingsTestCase):
                 f'[periodic_task:Manager.plain]\n{option} = {value}\n'
             )
             self.assertIn('[periodic_task:Manager.plain]', error)
-            self.assertIn(f'Value for option {option} from', error)
+            self.assertIn(
+                f'[periodic_task:Manager.plain] {option} in /', error
+            )
 
     def test_what_is_deferred(self):
         for spacing in ('often', float('nan'), None, True):

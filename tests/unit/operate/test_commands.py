@@ -16,6 +16,7 @@ from oslo_periodic.core import _schedule
 from oslo_periodic.declare import _task
 from oslo_periodic import exceptions
 from oslo_periodic.operate import _commands
+from oslo_periodic.operate import _find
 from oslo_periodic import periodic_task
 from tests import base
 from tests.helpers import task_sets
@@ -38,14 +39,13 @@ class FindTestCase(base.TestCase):
 
     def find(self, name, *task_sets):
         return [
-            (ref.tasks, ref.full_name)
-            for ref in _commands.find(task_sets, name)
+            (ref.tasks, ref.full_name) for ref in _find.find(task_sets, name)
         ]
 
     def refuse(self, name, *task_sets):
         return str(
             self.assertRaises(
-                exceptions.RunnerError, _commands.find, task_sets, name
+                exceptions.RunnerError, _find.find, task_sets, name
             )
         )
 
@@ -183,18 +183,18 @@ class TestCommands(base.TestCase):
     def test_what_needs_a_task(self):
         for name in ('pause', 'resume', 'run'):
             exc = self.assertRaises(
-                exceptions.RunnerError, self.commands[name], None
+                exceptions.RunnerError, self.commands[name], None, 'uid 0'
             )
             self.assertIn('needs a task', str(exc))
-            self.commands[name]('sync')
+            self.commands[name]('sync', 'uid 0')
         self.assertEqual(
             [('pause', 'sync'), ('resume', 'sync'), ('run', 'sync')],
             self.operated.calls,
         )
 
     def test_what_needs_none(self):
-        self.assertEqual({'tasks': []}, self.commands['status'](None))
-        self.commands['stop'](None)
+        self.assertEqual({'tasks': []}, self.commands['status'](None, 'uid 0'))
+        self.commands['stop'](None, 'uid 0')
         self.assertEqual([('request_stop',)], self.operated.calls)
 
     def test_health(self):
@@ -202,5 +202,5 @@ class TestCommands(base.TestCase):
             self.operated.problems = problems
             self.assertEqual(
                 {'healthy': not problems, 'problems': problems},
-                self.commands['health'](None),
+                self.commands['health'](None, 'uid 0'),
             )
