@@ -15,9 +15,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 from oslo_periodic import exceptions
+
+#: The exit code of a shell for a command that SIGPIPE has ended.
+_SIGPIPE = 128 + signal.SIGPIPE
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -39,6 +43,13 @@ def main(argv: list[str] | None = None) -> int:
         from oslo_periodic.cmd import _app
     application = _app.PeriodicApp(wrong_backend)
     code: int = application.run(sys.argv[1:] if argv is None else argv)
+    try:
+        if sys.stdout is not None and not sys.stdout.closed:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter would fail to flush it, too, and exit with 120.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _SIGPIPE
     return code
 
 

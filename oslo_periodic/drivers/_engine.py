@@ -144,9 +144,11 @@ class Engine:
         self.dispatcher.after_fork()
         for tasks in self.dispatcher.members:
             tasks.after_fork()
+        over, self.over = self.over, self.backend.event()
+        self.over.set()
         if base.Capability.COOPERATIVE in self.backend.capabilities:
             self.dispatcher.wake.set()
-            self.over.set()
+            over.set()
 
     def _detach(self) -> None:
         for tasks in self.dispatcher.members:

@@ -57,6 +57,7 @@ class TestRunnerInTheChild(runners.PolicyTestCase):
                 return 2
             if not started.stop(timeout=1):
                 return 3
+            started.wait()  # It returns: nothing runs here.
             # Green threads of the parent must not run on here.
             ran = len(self.ran)
             for _ in range(20):
