@@ -19,7 +19,6 @@ import fixtures
 from oslo_config import cfg
 from oslo_config import sources
 
-from oslo_periodic.config import _lookup
 from oslo_periodic.config import _settings
 from oslo_periodic.declare import _policy
 from oslo_periodic.declare import _task
@@ -96,65 +95,6 @@ class SettingsTestCase(base.TestCase):
             **keywords,
         )
         return str(error)
-
-
-class TestResolve(SettingsTestCase):
-    def resolve(self, value, conf):
-        return _lookup.resolve(value, 'spacing', 'sync', conf)
-
-    def test_what_is_not_deferred(self):
-        for value in (5, 2.5, None, True):
-            self.assertIs(value, self.resolve(value, None))
-
-    def test_an_option(self):
-        for conf in (self.configure(), Stub()):
-            self.assertEqual(7, self.resolve('[sync]interval', conf))
-            self.assertEqual(7, self.resolve('[sync] interval', conf))
-            self.assertEqual(3, self.resolve('[DEFAULT]interval', conf))
-
-    def test_dashes_of_an_option(self):
-        conf = self.configure('[sync]\nis_on = yes\n')
-        self.assertIs(True, self.resolve('[sync]is-on', conf))
-
-    def test_a_callable(self):
-        for conf in (self.configure(), Stub()):
-            double = self.resolve(lambda conf: conf.sync.interval * 2, conf)
-            self.assertEqual(14, double)
-
-    def refuse_to_resolve(self, value, conf):
-        return self.assertRaises(
-            exceptions.InvalidPeriodicTaskArg, self.resolve, value, conf
-        )
-
-    def test_an_unknown_option(self):
-        for value in ('[sync]unknown', '[unknown]interval'):
-            for conf in (self.configure(), Stub()):
-                error = self.refuse_to_resolve(value, conf)
-                self.assertIn(
-                    f"'sync' cannot be read from {value}", f'{error}'
-                )
-                self.assertIn('Is the option registered before', f'{error}')
-                self.assertIsNotNone(error.__cause__)
-
-    def test_a_callable_that_fails(self):
-        def interval(conf):
-            raise LookupError('on purpose')
-
-        error = str(self.refuse_to_resolve(interval, Stub()))
-        for part in ('interval', 'LookupError: on purpose'):
-            self.assertIn(part, error)
-
-    def test_an_error_of_ours_stays(self):
-        def interval(conf):
-            raise exceptions.InvalidPeriodicTaskArg('said better')
-
-        error = self.refuse_to_resolve(interval, Stub())
-        self.assertEqual('said better', str(error))
-
-    def test_a_string_that_names_no_option(self):
-        for value in ('', 'interval', '[sync]', 'sync.interval', '30'):
-            error = self.refuse_to_resolve(value, Stub())
-            self.assertIn("'[group]option'", str(error))
 
 
 class TestRead(SettingsTestCase):
@@ -286,21 +226,33 @@ class _Source:
 
 
 class TestShared(SettingsTestCase):
-    def test_equal_settings_are_one_object(self):
-        reader = self.reader('[periodic_task:Manager.one]\ntimeout = 5\n')
-        one, two, three, four = (
-            reader.read(declared, 10.0)
-            for declared in (
-                task('one'),
-                task('two', timeout=5),
-                task('three'),
-                task('four', overlap='skip'),
+    def test_plain_tasks_of_one_spacing_share_their_settings(self):
+        reader = self.reader('[periodic_task:Manager.set]\ntimeout = 5\n')
+        one, two, slow, changed = (
+            reader.read(task(name, spacing), spacing)
+            for name, spacing in (
+                ('one', 10.0),
+                ('two', 10.0),
+                ('slow', 20.0),
+                ('set', 10.0),
             )
         )
         self.assertIs(one, two)
-        self.assertIs(three, four)
-        self.assertIsNot(one, three)
-        self.assertIs(reader.defaults, three.policy)
+        self.assertIs(reader.defaults, one.policy)
+        self.assertEqual((10.0, 20.0), (one.spacing, slow.spacing))
+        self.assertEqual(5, changed.policy.timeout)
+
+    def test_what_is_not_plain_does_not_take_them(self):
+        reader = self.reader()
+        plain = reader.read(PLAIN, 10.0)
+        for declared in (
+            task(enabled=False),
+            task(timeout=5),
+            task(enabled=lambda conf: False),
+        ):
+            self.assertNotEqual(plain, reader.read(declared, 10.0))
+        self.assertEqual(plain, reader.read(task(overlap='skip'), 10.0))
+        self.assertEqual(plain, reader.read(PLAIN, lambda conf: 10.0))
 
 
 class TestInvalid(SettingsTestCase):
