@@ -226,33 +226,35 @@ class _Source:
 
 
 class TestShared(SettingsTestCase):
-    def test_plain_tasks_of_one_spacing_share_their_settings(self):
-        reader = self.reader('[periodic_task:Manager.set]\ntimeout = 5\n')
-        one, two, slow, changed = (
-            reader.read(task(name, spacing), spacing)
-            for name, spacing in (
-                ('one', 10.0),
-                ('two', 10.0),
-                ('slow', 20.0),
-                ('set', 10.0),
+    def test_equal_settings_are_one_object(self):
+        """However they were set."""
+        reader = self.reader('[periodic_task:Manager.one]\ntimeout = 5\n')
+        one, two, three, four, five = (
+            reader.read(declared, declared.spacing)
+            for declared in (
+                task('one'),
+                task('two', timeout=5),
+                task('three'),
+                task('four', overlap='skip'),
+                task('five', spacing=lambda conf: 10.0),
             )
         )
         self.assertIs(one, two)
-        self.assertIs(reader.defaults, one.policy)
-        self.assertEqual((10.0, 20.0), (one.spacing, slow.spacing))
-        self.assertEqual(5, changed.policy.timeout)
+        self.assertIs(three, four)
+        self.assertIs(three, five)
+        self.assertIs(reader.defaults, three.policy)
 
-    def test_what_is_not_plain_does_not_take_them(self):
+    def test_others_are_not(self):
         reader = self.reader()
         plain = reader.read(PLAIN, 10.0)
         for declared in (
             task(enabled=False),
             task(timeout=5),
             task(enabled=lambda conf: False),
+            task(spacing=20.0),
         ):
-            self.assertNotEqual(plain, reader.read(declared, 10.0))
-        self.assertEqual(plain, reader.read(task(overlap='skip'), 10.0))
-        self.assertEqual(plain, reader.read(PLAIN, lambda conf: 10.0))
+            other = reader.read(declared, declared.spacing)
+            self.assertNotEqual(plain, other)
 
 
 class TestInvalid(SettingsTestCase):
@@ -269,9 +271,7 @@ class TestInvalid(SettingsTestCase):
                 f'[periodic_task:Manager.plain]\n{option} = {value}\n'
             )
             self.assertIn('[periodic_task:Manager.plain]', error)
-            self.assertIn(
-                f'[periodic_task:Manager.plain] {option} in /', error
-            )
+            self.assertIn(f'{option} in {self.path}: ', error)
 
     def test_what_is_deferred(self):
         for spacing in ('often', float('nan'), None, True):
