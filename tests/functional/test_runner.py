@@ -204,6 +204,4 @@ class TestStopping(runners.RunnerTestCase):
         started.reset()
         self.assertRaises(exceptions.RunnerError, started.wait)
         # It reaches wait() before it is logged.
-        self.await_condition(
-            lambda: 'periodic task runner has failed' in self.log.output
-        )
+        self.await_log('periodic task runner has failed')

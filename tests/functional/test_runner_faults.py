@@ -495,19 +495,34 @@ class TestLastingTasks(runners.ClockMixin, runners.PolicyTestCase):
         self.assertEqual({'late': 15}, state.skipped)
         self.assertEqual(2020, state.due)
 
+    def test_the_time_of_day_is_stepped(self):
+        tasks = self.one(self.recording('task'), spacing=60)
+        started = self.start(tasks)
+        self.await_runs(tasks, 'task', 1)
+        real = time.time
+        for run, step in ((2, -86400.0), (3, 86400.0)):
+            with fixtures.MonkeyPatch('time.time', lambda s=step: real() + s):
+                self.step(60)
+                self.await_runs(tasks, 'task', run)
+                self.assertTrue(started.status()['healthy'])
+        self.assertEqual({}, self.state(tasks).skipped)
+
 
 class TestTimeOfDay(runners.PolicyTestCase):
     def test_it_is_stepped(self):
         """It matters to nothing; the ticks' clock is monotonic, and real."""
+        self.assertIs(time.monotonic, periodic_task.now)
         tasks = self.one(self.recording('task'), spacing=0.05)
         started = self.start(tasks)
         self.await_started('task', 2)
+        real = time.time
         for step in (-86400.0, 86400.0):
-            real = time.time
             with fixtures.MonkeyPatch('time.time', lambda s=step: real() + s):
                 self.await_started('task', self.count('task') + 3)
                 self.assertTrue(started.status()['healthy'])
-        self.assertEqual({}, self.state(tasks).skipped)
+        # A busy machine may have made some of them late.
+        skipped = sum(self.state(tasks).skipped.values())
+        self.assertLess(skipped, base.TIMEOUT / 0.05)
 
 
 class TestServices(runners.RunnerTestCase):

@@ -22,6 +22,7 @@ import time
 
 import fixtures
 
+from oslo_periodic import backends
 from oslo_periodic import fixture
 from oslo_periodic import periodic_task
 from oslo_periodic import runner
@@ -146,10 +147,7 @@ class RunnerTestCase(base.BackendTestCase):
 
 
 class _Clock(fixture.ClockFixture):
-    """Says when a timer waits for the first time.
-
-    :meth:`settle` covers only timers that have waited before.
-    """
+    """Counts on a timer before it has waited for the first time."""
 
     def __init__(self, waits):
         super().__init__()
@@ -161,6 +159,22 @@ class _Clock(fixture.ClockFixture):
         self._awake.add(event)
         self.waits.set()
         super().wait(event, until)
+
+    def settle(self, timeout=base.TIMEOUT):
+        """Wait until every timer waits, also where threads interleave."""
+        deadline = time.monotonic() + timeout
+        # In this order: a timer that wakes is awake before it stops waiting.
+        while self._will_wake() or self._awake:
+            if time.monotonic() > deadline:
+                raise TimeoutError('a timer does not wait')
+            backends.get_backend().sleep(0.001)
+
+    def _will_wake(self):
+        # A timer whose time has come meanwhile does not wait for its event.
+        return any(
+            event.is_set() or until <= self.time
+            for event, until in list(self._waits.items())
+        )
 
 
 class ClockMixin:
@@ -179,7 +193,7 @@ class ClockMixin:
 
     def settle(self):
         """Wait until all that is due was handed out; see ClockFixture."""
-        self.clock.settle(base.TIMEOUT)
+        self.clock.settle()
 
     def step(self, seconds=1):
         """Move the clock, and wait until what is due was handed out."""

@@ -19,7 +19,6 @@ import fixtures
 from oslo_config import cfg
 from oslo_config import sources
 
-from oslo_periodic.config import _lookup
 from oslo_periodic.config import _settings
 from oslo_periodic.declare import _policy
 from oslo_periodic.declare import _task
@@ -96,65 +95,6 @@ class SettingsTestCase(base.TestCase):
             **keywords,
         )
         return str(error)
-
-
-class TestResolve(SettingsTestCase):
-    def resolve(self, value, conf):
-        return _lookup.resolve(value, 'spacing', 'sync', conf)
-
-    def test_what_is_not_deferred(self):
-        for value in (5, 2.5, None, True):
-            self.assertIs(value, self.resolve(value, None))
-
-    def test_an_option(self):
-        for conf in (self.configure(), Stub()):
-            self.assertEqual(7, self.resolve('[sync]interval', conf))
-            self.assertEqual(7, self.resolve('[sync] interval', conf))
-            self.assertEqual(3, self.resolve('[DEFAULT]interval', conf))
-
-    def test_dashes_of_an_option(self):
-        conf = self.configure('[sync]\nis_on = yes\n')
-        self.assertIs(True, self.resolve('[sync]is-on', conf))
-
-    def test_a_callable(self):
-        for conf in (self.configure(), Stub()):
-            double = self.resolve(lambda conf: conf.sync.interval * 2, conf)
-            self.assertEqual(14, double)
-
-    def refuse_to_resolve(self, value, conf):
-        return self.assertRaises(
-            exceptions.InvalidPeriodicTaskArg, self.resolve, value, conf
-        )
-
-    def test_an_unknown_option(self):
-        for value in ('[sync]unknown', '[unknown]interval'):
-            for conf in (self.configure(), Stub()):
-                error = self.refuse_to_resolve(value, conf)
-                self.assertIn(
-                    f"'sync' cannot be read from {value}", f'{error}'
-                )
-                self.assertIn('Is the option registered before', f'{error}')
-                self.assertIsNotNone(error.__cause__)
-
-    def test_a_callable_that_fails(self):
-        def interval(conf):
-            raise LookupError('on purpose')
-
-        error = str(self.refuse_to_resolve(interval, Stub()))
-        for part in ('interval', 'LookupError: on purpose'):
-            self.assertIn(part, error)
-
-    def test_an_error_of_ours_stays(self):
-        def interval(conf):
-            raise exceptions.InvalidPeriodicTaskArg('said better')
-
-        error = self.refuse_to_resolve(interval, Stub())
-        self.assertEqual('said better', str(error))
-
-    def test_a_string_that_names_no_option(self):
-        for value in ('', 'interval', '[sync]', 'sync.interval', '30'):
-            error = self.refuse_to_resolve(value, Stub())
-            self.assertIn("'[group]option'", str(error))
 
 
 class TestRead(SettingsTestCase):
@@ -287,20 +227,34 @@ class _Source:
 
 class TestShared(SettingsTestCase):
     def test_equal_settings_are_one_object(self):
+        """However they were set."""
         reader = self.reader('[periodic_task:Manager.one]\ntimeout = 5\n')
-        one, two, three, four = (
-            reader.read(declared, 10.0)
+        one, two, three, four, five = (
+            reader.read(declared, declared.spacing)
             for declared in (
                 task('one'),
                 task('two', timeout=5),
                 task('three'),
                 task('four', overlap='skip'),
+                task('five', spacing=lambda conf: 10.0),
             )
         )
         self.assertIs(one, two)
         self.assertIs(three, four)
-        self.assertIsNot(one, three)
+        self.assertIs(three, five)
         self.assertIs(reader.defaults, three.policy)
+
+    def test_others_are_not(self):
+        reader = self.reader()
+        plain = reader.read(PLAIN, 10.0)
+        for declared in (
+            task(enabled=False),
+            task(timeout=5),
+            task(enabled=lambda conf: False),
+            task(spacing=20.0),
+        ):
+            other = reader.read(declared, declared.spacing)
+            self.assertNotEqual(plain, other)
 
 
 class TestInvalid(SettingsTestCase):
@@ -317,9 +271,7 @@ class TestInvalid(SettingsTestCase):
                 f'[periodic_task:Manager.plain]\n{option} = {value}\n'
             )
             self.assertIn('[periodic_task:Manager.plain]', error)
-            self.assertIn(
-                f'[periodic_task:Manager.plain] {option} in /', error
-            )
+            self.assertIn(f'{option} in {self.path}: ', error)
 
     def test_what_is_deferred(self):
         for spacing in ('often', float('nan'), None, True):

@@ -10,151 +10,11 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What operators name, and what is meant."""
+"""The commands of the control socket."""
 
-from oslo_periodic.core import _schedule
-from oslo_periodic.declare import _task
 from oslo_periodic import exceptions
 from oslo_periodic.operate import _commands
-from oslo_periodic.operate import _find
-from oslo_periodic import periodic_task
 from tests import base
-from tests.helpers import task_sets
-
-
-class Agent(periodic_task.PeriodicTasks):
-    """Owns tasks."""
-
-
-class Manager(periodic_task.PeriodicTasks):
-    """Owns tasks, too."""
-
-
-class FindTestCase(base.TestCase):
-    def make(self, owner, *names):
-        tasks = task_sets.make(owner)
-        for name in names:
-            task_sets.add(tasks, name)
-        return tasks
-
-    def find(self, name, *task_sets):
-        return [
-            (ref.tasks, ref.full_name) for ref in _find.find(task_sets, name)
-        ]
-
-    def refuse(self, name, *task_sets):
-        return str(
-            self.assertRaises(
-                exceptions.RunnerError, _find.find, task_sets, name
-            )
-        )
-
-
-class TestFind(FindTestCase):
-    def test_by_both_names(self):
-        agent = self.make(Agent, 'poll', 'sync')
-        for name in ('sync', 'Agent.sync'):
-            self.assertEqual([(agent, 'Agent.sync')], self.find(name, agent))
-
-    def test_in_several(self):
-        agent, manager = self.make(Agent, 'poll'), self.make(Manager, 'sync')
-        self.assertEqual(
-            [(manager, 'Manager.sync')], self.find('sync', agent, manager)
-        )
-
-    def test_several_instances_of_one_class(self):
-        first, second = self.make(Agent, 'poll'), self.make(Agent, 'poll')
-        self.assertEqual(
-            [(first, 'Agent.poll'), (second, 'Agent.poll')],
-            self.find('poll', first, second),
-        )
-
-    def test_one_name_in_two_classes(self):
-        both = self.make(Manager, 'sync'), self.make(Agent, 'sync')
-        self.assertEqual(
-            'several periodic tasks are named sync: Agent.sync and '
-            'Manager.sync; give the full name of one',
-            self.refuse('sync', *both),
-        )
-        self.assertEqual(
-            [(both[0], 'Manager.sync')], self.find('Manager.sync', *both)
-        )
-
-    def test_a_paused_or_external_task(self):
-        agent = self.make(Agent, 'poll')
-        for reason in (_schedule.PAUSED, _schedule.EXTERNAL):
-            agent.schedule.hold(0, reason, True)
-            self.assertEqual(1, len(self.find('poll', agent)))
-
-    def test_a_removed_task(self):
-        agent = self.make(Agent, 'poll', 'sync')
-        agent.remove('poll')
-        self.assertIn(
-            'there is no periodic task poll', self.refuse('poll', agent)
-        )
-
-
-class TestUnknown(FindTestCase):
-    def test_the_nearest_name(self):
-        agent = self.make(Agent, 'poll', 'synchronise')
-        for name in ('Agent.synchronize', 'synchronize', 'syn'):
-            self.assertEqual(
-                f'there is no periodic task {name}; did you mean '
-                'Agent.synchronise?',
-                self.refuse(name, agent),
-            )
-
-    def test_the_full_name_of_another_class(self):
-        agent = self.make(Agent, 'poll')
-        self.assertEqual(
-            'there is no periodic task Manager.poll; did you mean Agent.poll?',
-            self.refuse('Manager.poll', agent),
-        )
-
-    def test_no_task_at_all(self):
-        for sets in ((), (self.make(Agent),)):
-            self.assertEqual(
-                'there is no periodic task poll', self.refuse('poll', *sets)
-            )
-
-
-class TestDisabled(FindTestCase):
-    def assert_disabled(self, agent):
-        for name in ('poll', 'Agent.poll'):
-            self.assertEqual(
-                'the periodic task Agent.poll is disabled; its options in '
-                '[periodic_task:Agent.poll] can enable it',
-                self.refuse(name, agent),
-            )
-
-    def test_what_never_ran(self):
-        agent = self.make(Agent)
-        agent.unscheduled['poll'] = _task.Task('poll', task_sets.function, -1)
-        self.assert_disabled(agent)
-
-    def test_by_configuration(self):
-        agent = self.make(Agent, 'poll')
-        agent.schedule.hold(0, _schedule.DISABLED, True)
-        self.assert_disabled(agent)
-
-    def test_by_its_spacing(self):
-        agent = self.make(Agent, 'poll')
-        agent.schedule.set_spacing(0, -1.0)
-        self.assert_disabled(agent)
-
-    def test_while_it_runs(self):
-        agent = self.make(Agent, 'poll')
-        agent.schedule.collect(0.0)
-        agent.begin(agent.take(0), 0.0)
-        agent.schedule.hold(0, _schedule.DISABLED, True)
-        self.assert_disabled(agent)
-
-    def test_in_one_of_two_instances(self):
-        first, second = self.make(Agent, 'poll'), self.make(Agent, 'poll')
-        first.schedule.hold(0, _schedule.DISABLED, True)
-        self.assertEqual(
-            [(second, 'Agent.poll')], self.find('poll', first, second)
-        )
 
 
 class _Operated:
@@ -183,18 +43,18 @@ class TestCommands(base.TestCase):
     def test_what_needs_a_task(self):
         for name in ('pause', 'resume', 'run'):
             exc = self.assertRaises(
-                exceptions.RunnerError, self.commands[name], None, 'uid 0'
+                exceptions.RunnerError, self.commands[name], None, 'me'
             )
             self.assertIn('needs a task', str(exc))
-            self.commands[name]('sync', 'uid 0')
+            self.commands[name]('sync', 'me')
         self.assertEqual(
             [('pause', 'sync'), ('resume', 'sync'), ('run', 'sync')],
             self.operated.calls,
         )
 
     def test_what_needs_none(self):
-        self.assertEqual({'tasks': []}, self.commands['status'](None, 'uid 0'))
-        self.commands['stop'](None, 'uid 0')
+        self.assertEqual({'tasks': []}, self.commands['status'](None, 'me'))
+        self.commands['stop'](None, 'me')
         self.assertEqual([('request_stop',)], self.operated.calls)
 
     def test_health(self):
@@ -202,5 +62,5 @@ class TestCommands(base.TestCase):
             self.operated.problems = problems
             self.assertEqual(
                 {'healthy': not problems, 'problems': problems},
-                self.commands['health'](None, 'uid 0'),
+                self.commands['health'](None, 'me'),
             )
