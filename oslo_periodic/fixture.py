@@ -131,9 +131,13 @@ class ClockFixture(fixtures.Fixture):
         :raises TimeoutError: if a timer does not wait by then.
         """
         _wait_until(
+            # In this order: a timer that wakes goes from one to the other.
             lambda: (
-                not self._awake
-                and not any(event.is_set() for event in list(self._waits))
+                not any(
+                    event.is_set() or until <= self.time
+                    for event, until in list(self._waits.items())
+                )
+                and not self._awake
             ),
             'every timer waits',
             timeout,

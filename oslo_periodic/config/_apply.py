@@ -21,6 +21,7 @@ from oslo_config import cfg
 
 from oslo_periodic import _log
 from oslo_periodic.config import _settings
+from oslo_periodic.core import _schedule
 from oslo_periodic.core import _task_set
 from oslo_periodic.declare import _collection
 from oslo_periodic.declare import _deferred
@@ -93,12 +94,20 @@ def _add(
     ):
         tasks.settings[task.name] = settings
     reason = settings.why_inactive
+    schedule = tasks.schedule
+    row = schedule.row(task.name)
     if reason is None:
         last_run = reader.first_last_run(task, settings, now)
         tasks.schedule_task(task, settings, last_run)
+        if row is not None:
+            schedule.hold(row, _schedule.DISABLED, False)
         return
-    if task.name not in tasks.schedule:
+    if row is None:
         tasks.unscheduled[task.name] = task
+    elif settings.spacing < 0:
+        schedule.set_spacing(row, settings.spacing)
+    else:
+        schedule.hold(row, _schedule.DISABLED, True)
     # If the decorator disables the task, the class has logged that.
     if _task.why_inactive(task) is None:
         _collection.log_skipping(task.name, reason)

@@ -185,8 +185,6 @@ class PoolTick:
         ready, end = self._poller.wait(deadline)
         if time.monotonic() - deadline > _FREEZE:
             self._extend_deadlines()
-        if end:
-            self._end_jobs()
         for worker, ended in ready.items():
             for message in worker.receiver.receive():
                 yield from self._on_message(worker, *message)
@@ -196,6 +194,9 @@ class PoolTick:
                 # A task has closed the pipe: no report can come any more.
                 worker.kill()
                 self._poller.remove_results(worker)
+        if end:
+            # After the messages: a call that begins gets a new deadline.
+            self._end_jobs()
         self._check_deadlines()
 
     def _on_message(

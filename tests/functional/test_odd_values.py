@@ -22,6 +22,7 @@ import fixtures
 
 from oslo_periodic import exceptions
 from oslo_periodic import fixture
+from oslo_periodic import opts
 from oslo_periodic import periodic_task
 from oslo_periodic import runner
 from tests import base
@@ -144,3 +145,26 @@ class TestBrokenInstances(runners.PolicyTestCase):
         self.await_condition(lambda: started.health())
         self.assertIn("'NoneType' object has no", started.health()[0])
         self.assertTrue(started.stop())
+
+
+class TestAddedAgain(runners.PolicyTestCase):
+    """A task is added again while its configuration says another thing."""
+
+    def test_it_follows_the_configuration(self):
+        opts.register_task(self.conf, 'PeriodicTasks', 'task')
+        group = 'periodic_task:PeriodicTasks.task'
+        tasks = periodic_task.PeriodicTasks(self.conf)
+        decorate = periodic_task.periodic_task(name='task', spacing=10)
+        function = decorate(self.recording('task'))
+        for option, value, activity in (
+            ('enabled', False, 'disabled'),
+            ('enabled', True, 'idle'),
+            ('spacing', -1, 'disabled'),
+            ('spacing', 5, 'idle'),
+            ('enabled', False, 'disabled'),
+            ('enabled', True, 'idle'),
+        ):
+            self.conf.set_override(option, value, group)
+            tasks.add_periodic_task(function)
+            self.assertEqual(activity, self.state(tasks).activity, value)
+        self.assertEqual(5, self.state(tasks).spacing)
