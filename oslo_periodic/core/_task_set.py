@@ -29,6 +29,10 @@ from oslo_periodic import status
 LOG = _log.get_logger('oslo_periodic.periodic_task')
 
 
+#: Makes a named tuple in half the time: each due task takes two.
+_new = tuple.__new__
+
+
 class Ref(NamedTuple):
     """A task of a task set: what drivers and operators pass around."""
 
@@ -68,7 +72,7 @@ class TaskSet(_registry.Registry):
 
         :returns: None if it is not ready any more and must not run.
         """
-        return Ref(self, row) if self.schedule.take(row) else None
+        return _new(Ref, (self, row)) if self.schedule.take(row) else None
 
     def requeue(self, ref: Ref) -> None:
         """Put back a task that was taken and has not begun."""
@@ -91,7 +95,7 @@ class TaskSet(_registry.Registry):
         :returns: the run; None if the task was removed and must not run.
         """
         row = ref.row
-        if LOG.isEnabledFor(logging.DEBUG):
+        if LOG.logger.isEnabledFor(logging.DEBUG):
             LOG.debug(
                 'Running periodic task %(full_task_name)s%(note)s',
                 {'full_task_name': ref.full_name, 'note': note},
@@ -113,14 +117,9 @@ class TaskSet(_registry.Registry):
             if lateness >= spacing > 0:
                 passed = min(lateness / spacing, _schedule.MOST_MISSED)
                 self.history.note_skipped(row, status.Skip.LATE, int(passed))
-        begun = self.history.running[row] = _history.Begun(
-            row,
-            function,
-            started,
-            lateness if lateness > 0 else 0.0,
-            boundary,
-            thread,
-        )
+        late = lateness if lateness > 0 else 0.0
+        fields = (row, function, started, late, boundary, thread)
+        begun = self.history.running[row] = _new(_history.Begun, fields)
         return begun
 
     def finish(
