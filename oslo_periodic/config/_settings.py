@@ -21,7 +21,6 @@ import types
 
 from oslo_config import cfg
 
-from oslo_periodic import _log
 from oslo_periodic.config import _lookup
 from oslo_periodic.config import _options
 from oslo_periodic.core import _settings
@@ -30,8 +29,6 @@ from oslo_periodic.declare import _policy
 from oslo_periodic.declare import _task
 from oslo_periodic import exceptions
 from oslo_periodic import opts
-
-LOG = _log.get_logger('oslo_periodic.periodic_task')
 
 
 #: The options that a group sets which no source has.

@@ -28,6 +28,12 @@ from oslo_periodic.declare import _task
 from oslo_periodic import status
 
 
+#: The properties of a row that follow from its policies.
+_POLICY_FLAGS = (
+    _schedule.RUN_ONCE | _schedule.QUEUE_ONE | _schedule.FIXED_PHASE
+)
+
+
 class Registry:
     """The tasks of one instance: their schedule, history and settings.
 
@@ -156,13 +162,7 @@ class Registry:
 
     def apply_policy(self, row: int, policy: _policy.Policy) -> None:
         """Apply the policies that the schedule itself follows to a row."""
-        flags = _flags(policy)
-        for flag in (
-            _schedule.RUN_ONCE,
-            _schedule.QUEUE_ONE,
-            _schedule.FIXED_PHASE,
-        ):
-            self.schedule.set_flag(row, flag, bool(flags & flag))
+        self.schedule.set_flags(row, _POLICY_FLAGS, _flags(policy))
 
     def hold_external(self, held: bool) -> None:
         """Leave the external tasks to another process, or stop to."""

@@ -354,13 +354,15 @@ class Schedule:
             self._relocate(row)
         self._notify(row)
 
-    def set_flag(self, row: int, flag: int, on: bool) -> None:
-        """Change a property of a row."""
+    def set_flags(self, row: int, mask: int, flags: int) -> None:
+        """Change properties of a row.
+
+        :param row: the row.
+        :param mask: the properties to change, as bits.
+        :param flags: those of them that the row has from now on.
+        """
         with self._lock:
-            if on:
-                self._flags[row] |= flag
-            else:
-                self._flags[row] &= ~flag
+            self._flags[row] = self._flags[row] & ~mask | flags & mask
 
     def hold(self, row: int, reason: int, held: bool) -> None:
         """Keep a row from becoming due, or stop to.

@@ -311,7 +311,7 @@ class TestSchedule(base.TestCase):
         self.schedule.collect(0)
         self.start(row, 0)
         self.assertFalse(self.schedule.request(row))
-        self.schedule.set_flag(row, _schedule.QUEUE_ONE, True)
+        self.schedule.set_flags(row, _schedule.QUEUE_ONE, _schedule.QUEUE_ONE)
         self.assertTrue(self.schedule.request(row))
         self.assertFalse(self.schedule.request(row))
         self.schedule.finish(row, 0, 1, 0)
